@@ -1,0 +1,30 @@
+# Two commands do everything on a fresh Debian: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 1000
+ARGS ?=
+
+.PHONY: demo test lint simulate clean
+
+demo: $(VENV)/installed
+	$(BIN)/nightdesk demo $(ARGS)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+simulate: $(VENV)/installed
+	NIGHTDESK_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: python3-venv is missing; install it with: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

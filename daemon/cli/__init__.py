@@ -1,0 +1,39 @@
+"""The command line. Each module holds one command group and imports what is heavy only when its command runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from config.errors import UserError
+from daemon.cli import lab
+
+GROUPS = (lab,)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; a command's namespace carries its function as `run`, which returns the exit code."""
+    top = argparse.ArgumentParser(
+        prog="nightdesk",
+        description="Watches Stripe billing and runs a paper trading desk while you sleep.",
+    )
+    top.add_argument("--version", action="version", version=f"nightdesk {version('nightdesk')}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in GROUPS:
+        group.register(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. What the user can mend is one line on stderr, never a traceback."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except UserError as error:
+        print(f"nightdesk: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader (head, less) went away; give the interpreter's last flush somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
