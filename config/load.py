@@ -1,0 +1,166 @@
+"""Reads the settings tree from its three places, and says in one line each what is wrong with them."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource, SettingsError
+
+from config.errors import BadInput
+from config.settings import Settings, Tree
+
+PATHS = (
+    ("data_dir",),
+    ("control", "socket"),
+    ("trading", "strategies_dir"),
+    ("trading", "universe", "membership"),
+    ("trading", "universe", "sectors"),
+)
+
+
+def load(path: Path | None) -> Settings:
+    """Settings of a YAML file (None: environment, credentials and defaults alone). Raises BadInput."""
+    tree = read_yaml(path) if path else {}
+    try:
+        return Settings(**tree)
+    except ValidationError as error:
+        where = f"{path}: " if path else ""
+        raise BadInput("\nnightdesk: ".join(f"{where}{line}" for line in faults(error))) from None
+    except SettingsError as error:
+        raise BadInput(f"environment: {error}") from None
+
+
+def read_yaml(path: Path) -> Tree:
+    """The file as a tree, relative paths in it made relative to the file. Raises BadInput with the line."""
+    try:
+        tree = yaml.load(path.read_bytes(), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, which also refuses twins
+    except OSError as error:
+        raise BadInput(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise BadInput(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise BadInput(f"{path}: expected keys and values, not a {type(tree).__name__}")
+    for keys in PATHS:
+        _anchor(tree, keys, path.parent)
+    return tree
+
+
+def _anchor(tree: Tree, keys: tuple[str, ...], folder: Path) -> None:
+    *parents, last = keys
+    node: Any = tree
+    for key in parents:
+        node = node.get(key) if isinstance(node, dict) else None
+    if isinstance(node, dict) and isinstance(node.get(last), str):
+        node[last] = str(folder / Path(node[last]).expanduser())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML lets a key stand twice and keeps the last, silently. We do not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                mark = node.value[index][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def faults(error: ValidationError) -> Iterator[str]:
+    """Each fault as `key.path: what is wrong`; values are never quoted from the input, they may be secrets."""
+    seen = set()
+    for item in error.errors(include_url=False, include_input=False):
+        where = _spell(item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = f"unknown key{_suggestion(item['loc'])}"
+        if item["type"] == "union_tag_invalid":
+            message = f"type: expected one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
+        line = f"{where}: {message}" if where else message
+        if line not in seen:
+            seen.add(line)
+            yield line
+
+
+def _spell(loc: tuple[int | str, ...]) -> str:
+    """`('alerts', 'channels', 0, 'webhook', 'url')` as `alerts.channels[0].url`: the tag of a union is no key."""
+    spelled = ""
+    parts = list(loc)
+    for index, part in enumerate(parts):
+        if isinstance(part, int):
+            spelled += f"[{part}]"
+        elif not ((parts[:2] == ["alerts", "channels"] and index == 3) or part in ("str", "StrategyChoice")):
+            spelled += f".{part}" if spelled else part
+    return spelled
+
+
+def _suggestion(loc: tuple[int | str, ...]) -> str:
+    model: Any = Settings
+    for part in loc[:-1]:
+        fields = getattr(model, "model_fields", {})
+        model = _model_within(fields[part]) if part in fields else model if isinstance(part, int) else None
+    close = difflib.get_close_matches(str(loc[-1]), getattr(model, "model_fields", {}), 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _model_within(field: FieldInfo) -> Any:
+    for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+class Credentials(PydanticBaseSettingsSource):
+    """systemd credentials: each file's name is the key's path with `__` between its parts, as in the environment.
+
+    Parts of a list are named by their `name`: `billing__tenants__acme__webhook_secrets` (one secret a line),
+    `alerts__channels__ops__url`.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: the tree is built whole in __call__."""
+        raise NotImplementedError
+
+    def __init__(self, settings_cls: type[Settings], below: Tree) -> None:
+        super().__init__(settings_cls)
+        self._below = below
+
+    def __call__(self) -> Tree:
+        """The tree of what the credentials say; lists are whole, with what the file says of their other keys."""
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        tree: Tree = {}
+        for path in sorted(Path(folder).iterdir()) if folder else ():
+            keys = path.name.split("__")
+            if keys[0] in Settings.model_fields and path.is_file():
+                self._lay(tree, keys, path.read_text().strip())
+        return tree
+
+    def _lay(self, tree: Tree, keys: list[str], value: str) -> None:
+        node: Any = tree
+        below: Any = self._below
+        for key in keys[:-1]:
+            below = below.get(key) if isinstance(below, dict) else _named(below, key)
+            if isinstance(node, list):
+                node = _named(node, key)
+                if node is None:
+                    raise BadInput(f"credential {'__'.join(keys)}: nothing is named {key!r} there")
+            else:
+                node = node.setdefault(key, deepcopy(below) if isinstance(below, list) else {})
+        node[keys[-1]] = value.splitlines() if keys[-1] == "webhook_secrets" else value
+
+
+def _named(items: Any, name: str) -> Any:
+    if not isinstance(items, list):
+        return None
+    return next((item for item in items if isinstance(item, dict) and item.get("name") == name), None)

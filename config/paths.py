@@ -1,0 +1,18 @@
+"""Where things are when nobody says otherwise."""
+
+import os
+from pathlib import Path
+
+SYSTEM_SOCKET = Path("/run/nightdesk/control.sock")
+
+
+def default_data_dir() -> Path:
+    """systemd's StateDirectory, else the user's own state folder."""
+    return Path(os.environ.get("STATE_DIRECTORY") or Path.home() / ".local/state/nightdesk")
+
+
+def default_socket() -> Path:
+    """systemd's RuntimeDirectory; for a command, the service's socket where there is one; else beside the data."""
+    if runtime := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(runtime) / "control.sock"
+    return SYSTEM_SOCKET if SYSTEM_SOCKET.exists() else default_data_dir() / "control.sock"

@@ -1,0 +1,67 @@
+"""The small types settings are made of: durations, addresses, money-free words."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(text: Any) -> float:
+    """`90`, `"90s"`, `"2h"`, `"7d"` as seconds. Raises ValueError with the form expected."""
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        return float(text)
+    if isinstance(text, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())):
+        return float(match[1]) * UNITS[match[2]]
+    raise ValueError(f"expected a duration such as 90s, 5m, 2h or 7d, not {text!r}")
+
+
+def positive(value: float) -> float:
+    """A duration that is not nothing."""
+    if value <= 0:
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(positive)]
+"""Seconds, written as 90s, 5m, 2h or 7d."""
+
+
+def address(text: Any) -> tuple[str, int]:
+    """`127.0.0.1:8787` or `[::1]:8787` as host and port. Port 0 lets the system choose one."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})", text) if isinstance(text, str) else None
+    if match is None or int(match[3]) > 65535:
+        raise ValueError(f"expected host:port such as 127.0.0.1:8787, not {text!r}")
+    return match[1] or match[2], int(match[3])
+
+
+def spelled(value: tuple[str, int]) -> str:
+    """An address as it is written in the file."""
+    host, port = value
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+Address = Annotated[tuple[str, int], BeforeValidator(address), PlainSerializer(spelled, return_type=str)]
+
+
+def url(secret: SecretStr) -> SecretStr:
+    """Only the form is checked here; the host is checked when it is called."""
+    if not re.match(r"https?://[^\s/]+", secret.get_secret_value()):
+        raise ValueError("expected an http:// or https:// address")
+    return secret
+
+
+SecretUrl = Annotated[SecretStr, AfterValidator(url)]
+"""An address that is itself a secret: whoever knows it may post to it."""
+
+
+def token(secret: SecretStr) -> SecretStr:
+    """The last part of a tenant's address: it must fit there without escaping."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", secret.get_secret_value()):
+        raise ValueError("expected letters, digits, '-', '_', '.' or '~', at most 128 of them")
+    return secret
+
+
+Token = Annotated[SecretStr, AfterValidator(token)]
+"""What a tenant's address ends with; whoever knows it may post there (and is then asked for a signature)."""
