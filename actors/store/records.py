@@ -177,6 +177,7 @@ class Findings:
     notifications: tuple[NewNotification, ...] = ()
     scores: Mapping[int, float] = field(default_factory=dict)  # seq → anomaly score of the events that have one
     flagged: frozenset[int] = frozenset()  # seqs of events that opened or updated an incident
+    false_positives: tuple[str, ...] = ()  # ids of incidents, open or resolved, to be marked so
     snapshot: Snapshot | None = None
 
 
