@@ -7,21 +7,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource, SettingsError
 
 from config.errors import BadInput
-from config.settings import Settings, Tree
-
-PATHS = (
-    ("data_dir",),
-    ("control", "socket"),
-    ("trading", "strategies_dir"),
-    ("trading", "universe", "membership"),
-    ("trading", "universe", "sectors"),
-)
+from config.settings import Settings
+from config.yaml_file import Tree, read_yaml
 
 
 def load(path: Path | None) -> Settings:
@@ -34,47 +26,6 @@ def load(path: Path | None) -> Settings:
         raise BadInput("\nnightdesk: ".join(f"{where}{line}" for line in faults(error))) from None
     except SettingsError as error:
         raise BadInput(f"environment: {error}") from None
-
-
-def read_yaml(path: Path) -> Tree:
-    """The file as a tree, relative paths in it made relative to the file. Raises BadInput with the line."""
-    try:
-        tree = yaml.load(path.read_bytes(), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, which also refuses twins
-    except OSError as error:
-        raise BadInput(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadInput(f"{path}{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise BadInput(f"{path}: expected keys and values, not a {type(tree).__name__}")
-    for keys in PATHS:
-        _anchor(tree, keys, path.parent)
-    return tree
-
-
-def _anchor(tree: Tree, keys: tuple[str, ...], folder: Path) -> None:
-    *parents, last = keys
-    node: Any = tree
-    for key in parents:
-        node = node.get(key) if isinstance(node, dict) else None
-    if isinstance(node, dict) and isinstance(node.get(last), str):
-        node[last] = str(folder / Path(node[last]).expanduser())
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML lets a key stand twice and keeps the last, silently. We do not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                mark = node.value[index][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark)
-        return super().construct_mapping(node, deep=deep)
 
 
 def faults(error: ValidationError) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Every setting, once: its key, type, default and reason. YAML < environment < systemd credentials."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -16,9 +16,6 @@ SIGNALS = frozenset(
     "plan_downgrade amount_outlier bulk_plan_change".split()
 )
 """The names of the billing signals; they are API."""
-
-Tree = dict[str, Any]
-"""The settings as plain keys and values, before they are checked."""
 
 Level = Literal["info", "warning", "critical"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -47,7 +44,7 @@ class Logging(Section):
 class Web(Section):
     """Dashboard and /metrics; null switches them off."""
 
-    listen: Address | None = ("127.0.0.1", 8788)
+    listen: Address | None = "127.0.0.1:8788"
 
 
 class BillingAlerts(Section):
@@ -111,7 +108,7 @@ class Tenant(Section):
 class Billing(Section):
     """The public port and who is watched on it."""
 
-    listen: Address = ("127.0.0.1", 8787)
+    listen: Address = "127.0.0.1:8787"
     store_raw: Literal["redacted", "full", "none"] = "redacted"
     tenants: tuple[Tenant, ...] = ()
     alerts: BillingAlerts = BillingAlerts()

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -28,21 +28,22 @@ Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(positive)]
 """Seconds, written as 90s, 5m, 2h or 7d."""
 
 
-def address(text: Any) -> tuple[str, int]:
-    """`127.0.0.1:8787` or `[::1]:8787` as host and port. Port 0 lets the system choose one."""
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})", text) if isinstance(text, str) else None
+def host_port(text: str) -> tuple[str, int]:
+    """`127.0.0.1:8787` or `[::1]:8787` as host and port; port 0 lets the system choose. Raises ValueError."""
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s]+)):(\d{1,5})", text)
     if match is None or int(match[3]) > 65535:
         raise ValueError(f"expected host:port such as 127.0.0.1:8787, not {text!r}")
     return match[1] or match[2], int(match[3])
 
 
-def spelled(value: tuple[str, int]) -> str:
-    """An address as it is written in the file."""
-    host, port = value
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def address(text: str) -> str:
+    """A host and port that can be told apart."""
+    host_port(text)
+    return text
 
 
-Address = Annotated[tuple[str, int], BeforeValidator(address), PlainSerializer(spelled, return_type=str)]
+Address = Annotated[str, AfterValidator(address)]
+"""host:port. A string, so that it needs no quoting in an environment variable."""
 
 
 def url(secret: SecretStr) -> SecretStr:

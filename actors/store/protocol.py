@@ -36,6 +36,9 @@ class Store(Protocol):
     def follow(self, reader: Mailbox[Committed]) -> None:
         """From now on, offer `reader` every commit of log entries, after it is durable."""
 
+    def unfollow(self, reader: Mailbox[Committed]) -> None:
+        """No more. Unknown readers are ignored."""
+
     async def read_log(self, after: int, limit: int) -> list[LogEntry]:
         """Entries with seq > after, oldest first."""
 
@@ -50,6 +53,9 @@ class Store(Protocol):
 
     async def commit_findings(self, findings: Findings) -> None:
         """Cursor, incidents, notifications, scores and snapshot in one transaction. Keys that exist change nothing."""
+
+    async def scored(self, seq: int) -> None:
+        """Return once the watch has committed up to `seq`."""
 
     async def count_crash(self, actor: str, seq: int, error: str, at: int) -> int:
         """One more crash over this entry; the third moves it to the dead letters. Returns the count."""

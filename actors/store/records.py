@@ -228,4 +228,5 @@ class StoreStatus:
     duplicates: int  # since start
     last_seq: int
     cursor: int
+    open_incidents: int
     notifications: Mapping[str, int]  # Delivery → rows

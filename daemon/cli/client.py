@@ -1,0 +1,95 @@
+"""How a command speaks to the daemon: HTTP over its Unix socket, by the standard library, so that it starts at once."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from config.errors import BadInput, DaemonUnreachable, UserError
+from config.paths import default_socket
+
+TIMEOUT_S = 30.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def socket_path(explicit: Path | None, config: Path | None, environ: dict[str, str]) -> Path:
+    """`--socket`, else what the config file says, else NIGHTDESK_CONTROL__SOCKET, else the default."""
+    if explicit:
+        return explicit
+    if config and (said := _socket_of(config)):
+        return said
+    if said_by_environment := environ.get("NIGHTDESK_CONTROL__SOCKET"):
+        return Path(said_by_environment)
+    return default_socket()
+
+
+def _socket_of(config: Path) -> Path | None:
+    # Only the one key is read: checking the whole tree is the daemon's work and costs a command its quick start.
+    from config.yaml_file import read_yaml  # noqa: PLC0415 - YAML is only needed with --config
+
+    control = read_yaml(config).get("control")
+    said = control.get("socket") if isinstance(control, dict) else None
+    return Path(said) if isinstance(said, str) else None
+
+
+class Client:
+    """One daemon, behind one socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, path: str) -> Any:
+        """The answer's JSON. Raises DaemonUnreachable, or UserError with what the daemon said."""
+        return json.loads(self._request("GET", path).read())
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Ask for a change; as get."""
+        return json.loads(self._request("POST", path, body).read())
+
+    def lines(self, path: str) -> Iterator[str]:
+        """An answer of JSON lines, as they come; for a stream without end this blocks between lines."""
+        response = self._request("GET", path, stream=True)
+        for line in response:
+            yield line.decode().rstrip("\n")
+
+    def _request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, stream: bool = False
+    ) -> http.client.HTTPResponse:
+        connection = _UnixConnection(self._path)
+        payload = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, payload, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+        except PermissionError:
+            raise UserError(f"{self._path}: permission denied; join the socket's group, or use sudo") from None
+        except TimeoutError:
+            raise UserError(f"the daemon did not answer within {TIMEOUT_S:g} s ({self._path})") from None
+        except OSError:
+            raise DaemonUnreachable(
+                f"the daemon is not running (no answer on {self._path}); start it with: nightdesk run"
+            ) from None
+        if stream and connection.sock is not None:
+            connection.sock.settimeout(None)
+        if response.status >= 400:
+            raise _refusal(response)
+        return response
+
+
+def _refusal(response: http.client.HTTPResponse) -> UserError:
+    try:
+        message = json.loads(response.read())["error"]
+    except (ValueError, KeyError, TypeError):
+        message = f"the daemon answered {response.status} {response.reason}; is it of this version?"
+    return (BadInput if response.status in {400, 404, 422} else UserError)(message)

@@ -1,0 +1,229 @@
+"""Commands that speak to the running daemon over its control socket."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from daemon.cli.client import Client, socket_path
+from daemon.cli.tables import clock_time, emit, pairs, show
+from daemon.cli.words import Commands
+
+
+def register(commands: Commands) -> None:
+    """Add the operator's commands."""
+    _command(commands, "status", status, "how the daemon is: events, lag, open incidents, notifications, store")
+    _command(commands, "actors", actors, "the supervised actors: state, restarts, mailbox depths")
+    incidents_ = _command(commands, "incidents", incidents, "what went wrong, oldest first")
+    incidents_.add_argument("--tenant", help="only this tenant's")
+    incidents_.add_argument("--open", action="store_true", help="only those that are still open")
+
+    for name, verb, meaning in (
+        ("ack", ack, "you have seen it: no more reminders"),
+        ("false-positive", false_positive, "it was nothing: resolve it and remember that"),
+    ):
+        _command(commands, name, verb, meaning).add_argument("id", help="as `nightdesk incidents` shows it")
+    snooze_ = _command(commands, "snooze", snooze, "say nothing more of it for a while")
+    snooze_.add_argument("id", help="as `nightdesk incidents` shows it")
+    snooze_.add_argument("duration", help="such as 30m, 2h or 1d")
+
+    events_ = _command(commands, "events", events, "stored Stripe events, oldest first")
+    events_.add_argument("-f", "--follow", action="store_true", help="go on with new ones as they come")
+    events_.add_argument("--tenant", help="only this tenant's")
+    events_.add_argument(
+        "--since", metavar="TIME", help="received since then: 2026-11-22T02:00:00Z, or 2h for the last two hours"
+    )
+    events_.add_argument("--limit", type=int, metavar="N", help="the last N only")
+
+    _command(commands, "restart", restart, "restart one actor").add_argument(
+        "actor", help="as `nightdesk actors` shows it"
+    )
+    _command(commands, "reload", reload, "read the config again; a bad one changes nothing")
+    backup_ = _command(commands, "backup", backup, "write a consistent copy of the database while the daemon runs")
+    backup_.add_argument("target", type=Path, help="a file that does not exist yet")
+
+    letters = _command(commands, "dead-letters", dead_letters, "inputs that crashed their reader three times")
+    letters.add_argument("action", nargs="?", choices=("list", "replay"), default="list")
+    letters.add_argument("id", nargs="?", type=int, help="which one to replay")
+
+
+def _command(commands: Commands, name: str, run: Any, meaning: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's control socket")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the daemon's config file, which names its socket")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    return Client(socket_path(arguments.socket, arguments.config, dict(os.environ)))
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Exit code 4 where the daemon answers but is not ready or an actor has failed."""
+    answer = _client(arguments).get("/status")
+    healthy = answer["ready"] and not answer["actors"]["failed"]
+    if arguments.json:
+        emit(answer)
+        return 0 if healthy else 4
+    events_, told, store, staff = (answer[part] for part in ("events", "notifications", "store", "actors"))
+    ready = "ready" if answer["ready"] else "not ready"
+    counts = "{stored} stored, {duplicates} duplicates, {rejected} rejected, lag {lag}"
+    pairs(
+        [
+            ("nightdesk", f"{answer['version']}, {ready}, up {_span(answer['uptime_s'])}"),
+            ("events", counts.format(**events_)),
+            ("incidents", f"{answer['incidents']['open']} open"),
+            ("notifications", "{delivered} delivered, {pending} pending, {failed} failed".format(**told)),
+            ("actors", "{running} running, {failed} failed, {restarts} restarts".format(**staff)),
+            ("store", f"{store['bytes'] / 1e6:.1f} MB, last commit {store['last_commit_ms']:.1f} ms"),
+        ]
+    )
+    return 0 if healthy else 4
+
+
+def _span(seconds: float) -> str:
+    days, rest = divmod(int(seconds), 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{days}d {hours}h" if days else f"{hours}h {minutes}m" if hours else f"{minutes}m {left}s"
+
+
+def actors(arguments: argparse.Namespace) -> int:
+    """One line an actor, in the order of the supervision tree."""
+    rows = _client(arguments).get("/actors")["actors"]
+    if arguments.json:
+        emit(rows)
+        return 0
+    columns = ("name", "state", "restarts", "depth", "high_water", "received", "dropped", "busy_s", "last_error")
+    show([name.replace("_", " ") for name in columns], ([row[name] for name in columns] for row in rows), "no actors")
+    return 0
+
+
+def incidents(arguments: argparse.Namespace) -> int:
+    """One line an incident."""
+    query = {"tenant": arguments.tenant, "state": "open" if arguments.open else None}
+    rows = _client(arguments).get("/incidents" + _query(query))["incidents"]
+    if arguments.json:
+        for row in rows:
+            emit(row)
+        return 0
+    show(
+        ["id", "severity", "tenant", "signal", "state", "opened", "title"],
+        (
+            [
+                row["id"],
+                row["severity"],
+                row["tenant"] or "-",
+                row["signal"],
+                _state(row),
+                clock_time(row["opened"]),
+                row["title"],
+            ]
+            for row in rows
+        ),
+        "no incidents",
+    )
+    return 0
+
+
+def _state(row: dict[str, Any]) -> str:
+    return "acked" if row["state"] == "open" and row["acked"] else str(row["state"])
+
+
+def _change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done: str) -> int:
+    answer = _client(arguments).post(path, body)
+    if arguments.json:
+        emit(answer)
+    else:
+        print(done.format(**answer))
+    return 0
+
+
+def ack(arguments: argparse.Namespace) -> int:
+    """Acknowledge an incident."""
+    return _change(arguments, "/ack", {"id": arguments.id}, "{id} is acknowledged")
+
+
+def false_positive(arguments: argparse.Namespace) -> int:
+    """Mark an incident as a false positive."""
+    return _change(arguments, "/false-positive", {"id": arguments.id}, "{id} is marked as a false positive")
+
+
+def snooze(arguments: argparse.Namespace) -> int:
+    """Silence an incident for a while."""
+    body = {"id": arguments.id, "duration": arguments.duration}
+    return _change(arguments, "/snooze", body, "{id} is silent until {snoozed_until}")
+
+
+def restart(arguments: argparse.Namespace) -> int:
+    """Restart an actor."""
+    return _change(arguments, "/restart", {"actor": arguments.actor}, "{actor} was restarted")
+
+
+def reload(arguments: argparse.Namespace) -> int:
+    """Reload the config; names what changes only with a restart."""
+    answer = _client(arguments).post("/reload", {})
+    if arguments.json:
+        emit(answer)
+        return 0
+    print("changed: " + (", ".join(answer["changed"]) or "nothing"))
+    if answer["needs_restart"]:
+        print("takes effect after a restart of the daemon: " + ", ".join(answer["needs_restart"]))
+    return 0
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    """Copy the database."""
+    body = {"target": str(arguments.target.absolute())}
+    return _change(arguments, "/backup", body, "{target}: {bytes} bytes")
+
+
+def dead_letters(arguments: argparse.Namespace) -> int:
+    """List the dead letters, or read one once more."""
+    if arguments.action == "replay":
+        return _change(arguments, "/dead-letters/replay", {"id": arguments.id}, "dead letter {id} is read once more")
+    rows = _client(arguments).get("/dead-letters")["dead_letters"]
+    if arguments.json:
+        for row in rows:
+            emit(row)
+        return 0
+    columns = ("id", "actor", "seq", "at", "replayed", "error")
+    show(columns, ([row[name] for name in columns] for row in rows), "no dead letters")
+    return 0
+
+
+def events(arguments: argparse.Namespace) -> int:
+    """Stream stored events until the end, or with -f until interrupted."""
+    query = {
+        "tenant": arguments.tenant,
+        "since": arguments.since,
+        "limit": arguments.limit,
+        "follow": "1" if arguments.follow else None,
+    }
+    write = sys.stdout.write
+    try:
+        for line in _client(arguments).lines("/events" + _query(query)):
+            write(line + "\n" if arguments.json else _event_line(line))
+            if arguments.follow:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _event_line(line: str) -> str:
+    import json  # noqa: PLC0415 - only lines for people are taken apart
+
+    event = json.loads(line)
+    mark = "!" if event["flagged"] else " "
+    tenant, received = event["tenant"], clock_time(event["received"])
+    return f"{event['seq']:>9} {mark} {received}  {tenant:<16} {event['type']:<36} {event['id']}\n"
+
+
+def _query(values: dict[str, Any]) -> str:
+    given = {name: value for name, value in values.items() if value is not None}
+    return "?" + urlencode(given, quote_via=quote) if given else ""

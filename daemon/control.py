@@ -1,0 +1,169 @@
+"""The control socket: HTTP over a Unix socket. The group may read; only root and the daemon's own user may change."""
+
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+
+from actors.kernel.actor import Actor
+from config.errors import UserError
+from daemon.office import Office
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PAGE = 1000
+BACKLOG = 32
+
+
+class Control(Actor[None]):
+    """Serves the office on a socket file. The file is 0660 from its first moment on, and removed at the end."""
+
+    def __init__(self, path: Path, office: Office) -> None:
+        self._path = path
+        self._office = office
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Raises UserError where another daemon answers on the path, or something else lies there."""
+        app = web.Application(middlewares=[_answer_in_json])
+        reads: dict[str, Handler] = {
+            "/status": self._json(self._office.status),
+            "/actors": self._json(self._office.actors),
+            "/incidents": self._incidents,
+            "/events": self._events,
+            "/dead-letters": self._json(self._office.dead_letters),
+        }
+        changes = {
+            "/ack": self._office.ack,
+            "/false-positive": self._office.false_positive,
+            "/snooze": self._office.snooze,
+            "/restart": self._office.restart,
+            "/reload": self._office.reload,
+            "/backup": self._office.backup,
+            "/dead-letters/replay": self._office.revive,
+        }
+        app.add_routes([web.get(path, handler) for path, handler in reads.items()])
+        app.add_routes([web.post(path, self._change(act)) for path, act in changes.items()])
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.SockSite(self._runner, bind(self._path)).start()
+
+    async def stop(self) -> None:
+        """Close the connections and take the file away."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._path.unlink(missing_ok=True)
+
+    def _json(self, read: Callable[[], Awaitable[dict[str, Any]]]) -> Handler:
+        async def handler(_request: web.Request) -> web.Response:
+            return _respond(await read())
+
+        return handler
+
+    def _change(self, act: Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            pid, uid = _peer(request)
+            if uid not in {0, os.geteuid()}:
+                raise web.HTTPForbidden(reason="only root and the daemon's own user may change anything")
+            try:
+                body = orjson.loads(await request.read() or b"{}")
+            except orjson.JSONDecodeError:
+                body = None
+            if not isinstance(body, dict):
+                raise web.HTTPBadRequest(reason="expected a JSON object")
+            answer = await act(body, uid)
+            log.info("operator_command", command=request.path, uid=uid, pid=pid, **_scalars(body))
+            return _respond(answer)
+
+        return handler
+
+    async def _incidents(self, request: web.Request) -> web.Response:
+        return _respond(await self._office.incidents(request.query.get("tenant"), request.query.get("state")))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        limit = request.query.get("limit")
+        if limit is not None and not limit.isdecimal():
+            raise web.HTTPBadRequest(reason="limit: expected a whole number")
+        pages = self._office.events(
+            tenant=request.query.get("tenant"),
+            since=request.query.get("since"),
+            limit=int(limit) if limit else None,
+            follow=request.query.get("follow") == "1",
+        )
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        async for page in pages:
+            await response.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in page))
+        return response
+
+
+@web.middleware
+async def _answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal is `{"error": one line}`."""
+    try:
+        return await handler(request)
+    except UserError as error:
+        return _respond({"error": str(error)}, status=400 if error.exit_code == 2 else 409)
+    except web.HTTPException as error:
+        return _respond({"error": error.reason}, status=error.status)
+
+
+def _respond(answer: dict[str, Any], *, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
+
+
+def _scalars(body: dict[str, Any]) -> dict[str, Any]:
+    return {f"arg_{key}": value for key, value in body.items() if isinstance(value, (str, int, float))}
+
+
+def _peer(request: web.Request) -> tuple[int, int]:
+    """The (pid, uid) at the other end, as the kernel vouches for it."""
+    peer: socket.socket | None = request.transport.get_extra_info("socket") if request.transport else None
+    if peer is None:
+        raise web.HTTPForbidden(reason="the connection is gone")
+    pid, uid, _gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return pid, uid
+
+
+def bind(path: Path) -> socket.socket:
+    """A listening Unix socket of mode 0660. A stale file is replaced, a living daemon or a foreign file never."""
+    if path.is_symlink() or path.exists():
+        _clear(path)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    # The umask, not a later chmod: between bind and chmod anybody could have connected.
+    umask = os.umask(0o117)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        server.bind(str(path))
+    except OSError as error:
+        server.close()
+        what = error.strerror or str(error)
+        raise UserError(f"control.socket: cannot listen on {path}: {what.lower()}") from None
+    finally:
+        os.umask(umask)
+    server.listen(BACKLOG)
+    server.setblocking(False)
+    return server
+
+
+def _clear(path: Path) -> None:
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise UserError(f"control.socket: {path} exists and is no socket; remove it or choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise UserError(f"control.socket: cannot tell who owns {path}: {error.strerror}") from None
+    raise UserError(f"control.socket: another daemon answers on {path}; stop it first")

@@ -1,0 +1,246 @@
+"""What an operator may ask and order, as plain calls: the control socket only carries them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+
+from actors.kernel.clock import SECOND, Clock, monotonic
+from actors.kernel.mailbox import conflate
+from actors.kernel.supervisor import ActorStatus
+from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import EventRow, Incident, Kind, NewEntry
+from config.errors import BadInput, UserError
+from config.types import seconds
+
+Row = dict[str, Any]
+PAGE = 1000
+ANSWER_WITHIN_S = 10.0
+
+
+class Staff(Protocol):
+    """The supervision tree, as far as an operator sees it."""
+
+    def status(self) -> Sequence[ActorStatus]:
+        """One row an actor, in the order of the tree."""
+
+    async def restart(self, name: str) -> None:
+        """End it and start it anew."""
+
+
+class Office:
+    """Answers from the store and the tree. A change of an incident is a log entry, answered once it has been scored."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        version: str,
+        rejected: Callable[[], int],
+        reload: Callable[[], Awaitable[Row]],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._version = version
+        self._rejected = rejected
+        self._reload = reload
+        self._since = monotonic()
+        self.staff: Staff | None = None  # set when the tree stands
+        self.ready = False
+
+    # ---- questions
+
+    async def status(self) -> Row:
+        """As INTERFACES promises for `status --json`."""
+        store = await self._store.status()
+        actors = self._actors()
+        return {
+            "version": self._version,
+            "ready": self.ready,
+            "uptime_s": round(monotonic() - self._since, 1),
+            "events": {
+                "stored": store.stored,
+                "duplicates": store.duplicates,
+                "rejected": self._rejected(),
+                "lag": store.last_seq - store.cursor,
+            },
+            "incidents": {"open": store.open_incidents},
+            "notifications": {state: store.notifications.get(state, 0) for state in ("delivered", "pending", "failed")},
+            "actors": {
+                "running": sum(actor.state == "running" for actor in actors),
+                "failed": sum(actor.state == "failed" for actor in actors),
+                "restarts": sum(actor.restarts for actor in actors),
+            },
+            "store": {
+                "bytes": store.bytes,
+                "wal_bytes": store.wal_bytes,
+                "last_commit_ms": round(store.last_commit_ms, 3),
+            },
+        }
+
+    def _actors(self) -> Sequence[ActorStatus]:
+        return self.staff.status() if self.staff else ()
+
+    async def actors(self) -> Row:
+        """Every actor's state, mailbox and restarts."""
+        return {"actors": [asdict(actor) for actor in self._actors()]}
+
+    async def incidents(self, tenant: str | None, state: str | None) -> Row:
+        """Oldest first."""
+        found = await self._store.incidents(tenant=tenant, state=state)
+        return {"incidents": [incident_row(incident) for incident in found]}
+
+    async def dead_letters(self) -> Row:
+        """Oldest first."""
+        letters = await self._store.dead_letters()
+        return {
+            "dead_letters": [
+                {**asdict(letter), "at": rfc3339(letter.at), "replayed": rfc3339(letter.replayed)} for letter in letters
+            ]
+        }
+
+    async def events(
+        self, *, tenant: str | None, since: str | None, limit: int | None, follow: bool
+    ) -> AsyncIterator[list[Row]]:
+        """Pages of events, oldest first; with `limit` the last so many; with `follow` without end."""
+        start = None if since is None else parse_time(since, self._clock.now())
+        wakes = conflate(1, key=lambda _committed: 0)
+        if follow:
+            self._store.follow(wakes)
+        try:
+            after = 0
+            if limit is not None:
+                rows = await self._store.events(tenant=tenant, since=start, after=0, limit=limit, newest=True)
+                after = rows[-1].seq if rows else (await self._store.status()).last_seq
+                yield [event_row(row) for row in rows]
+            while limit is None or follow:
+                rows = await self._store.events(tenant=tenant, since=start, after=after, limit=PAGE)
+                if rows:
+                    after = rows[-1].seq
+                    yield [event_row(row) for row in rows]
+                elif follow:
+                    await wakes.take()
+                else:
+                    return
+        finally:
+            self._store.unfollow(wakes)
+
+    # ---- orders: each takes the request's body and the uid that sent it
+
+    async def ack(self, body: Row, uid: int) -> Row:
+        """Seen: no more reminders."""
+        return await self._command("ack", body, uid)
+
+    async def false_positive(self, body: Row, uid: int) -> Row:
+        """It was nothing."""
+        return await self._command("false_positive", body, uid)
+
+    async def snooze(self, body: Row, uid: int) -> Row:
+        """Silent until `duration` from now."""
+        try:
+            until = self._clock.now() + round(seconds(body.get("duration")) * SECOND)
+        except ValueError as error:
+            raise BadInput(f"duration: {error}") from None
+        return await self._command("snooze", body, uid, until=until)
+
+    async def _command(self, command: str, body: Row, uid: int, **more: int) -> Row:
+        incident_id = body.get("id")
+        incident = await self._store.incident(incident_id) if isinstance(incident_id, str) else None
+        if incident is None:
+            raise BadInput(f"no incident has the id {incident_id!r}; nightdesk incidents lists them")
+        entry = NewEntry(
+            kind=Kind.COMMAND,
+            tenant=incident.tenant,
+            at=self._clock.now(),
+            data={"command": command, "incident": incident.id, "by": uid, **more},
+        )
+        try:
+            appended = await self._store.append(entry)
+        except StoreUnavailable as error:
+            raise UserError(f"the store cannot take it: {error}") from None
+        with anyio.move_on_after(ANSWER_WITHIN_S) as waiting:
+            await self._store.scored(appended.seq)
+        if waiting.cancelled_caught:
+            raise UserError("it is written down, but the scorer has not come to it yet; see nightdesk actors")
+        changed = await self._store.incident(incident.id)
+        return incident_row(changed or incident)
+
+    async def restart(self, body: Row, uid: int) -> Row:
+        """Restart one actor, also one that has failed or is quarantined."""
+        del uid
+        name = body.get("actor")
+        known = [actor.name for actor in self._actors()]
+        if self.staff is None or name not in known:
+            raise BadInput(f"no actor is named {name!r}; there are: {', '.join(known)}")
+        await self.staff.restart(name)
+        return {"actor": name}
+
+    async def reload(self, body: Row, uid: int) -> Row:
+        """Read the config again."""
+        del body, uid
+        return await self._reload()
+
+    async def backup(self, body: Row, uid: int) -> Row:
+        """Copy the database to an absolute path."""
+        del uid
+        target = body.get("target")
+        if not isinstance(target, str) or not target.startswith("/"):
+            raise BadInput("target: expected an absolute path")
+        return {"target": target, "bytes": await self._store.backup(Path(target))}
+
+    async def revive(self, body: Row, uid: int) -> Row:
+        """Append a dead letter to the log anew."""
+        del uid
+        letter = body.get("id")
+        if not isinstance(letter, int) or not await self._store.revive(letter, self._clock.now()):
+            raise BadInput(f"no dead letter has the id {letter!r}; nightdesk dead-letters lists them")
+        return {"id": letter}
+
+
+def rfc3339(at: int | None) -> str | None:
+    """UTC microseconds as RFC 3339 with six decimals."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str, now: int) -> int:
+    """RFC 3339, unix seconds, or a duration before now, as UTC microseconds. Raises BadInput."""
+    try:
+        if text.replace(".", "", 1).isdigit():
+            return round(float(text) * SECOND)
+        if "T" in text or text.count("-") == 2:
+            moment = datetime.fromisoformat(text)
+            return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
+        return now - round(seconds(text) * SECOND)
+    except ValueError:
+        raise BadInput(f"since: expected a time such as 2026-11-22T02:00:00Z or 2h, not {text!r}") from None
+
+
+def incident_row(incident: Incident) -> Row:
+    """As INTERFACES promises for `incidents --json`."""
+    return {
+        "id": incident.id,
+        "tenant": incident.tenant,
+        "signal": incident.signal,
+        "severity": incident.severity,
+        "scope": incident.scope,
+        "state": incident.state,
+        "opened": rfc3339(incident.opened),
+        "updated": rfc3339(incident.updated),
+        "resolved": rfc3339(incident.resolved),
+        "acked": rfc3339(incident.acked),
+        "snoozed_until": rfc3339(incident.snoozed_until),
+        "false_positive": incident.false_positive,
+        "title": incident.title,
+        "evidence": dict(incident.evidence),
+    }
+
+
+def event_row(row: EventRow) -> Row:
+    """As INTERFACES promises for `events --json`."""
+    return {**asdict(row), "created": rfc3339(row.created), "received": rfc3339(row.received)}
