@@ -1,0 +1,107 @@
+"""A seeded event loop in virtual time: the same code as in production, in an order that the seed decides.
+
+Nothing waits: when every task waits, time jumps to the next timer. Ready callbacks, and timers due at the same instant,
+run in an order drawn from the seed, so many seeds try many interleavings and one seed always gives the same one. When
+nothing can happen any more, that is a deadlock and says so. Threads and sockets are outside virtual time: time would jump
+while they work.
+"""
+
+import asyncio
+import os
+import selectors
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context
+from typing import Any, NoReturn, TypeVar
+
+from actors.kernel.clock import chance
+
+T = TypeVar("T")
+
+RESOLUTION_S = 1e-6
+"""Finer, and adding it to a time far from zero changes nothing: the loop would spin for ever over a timer not yet due."""
+
+STANDSTILL = 1_000_000
+"""Iterations of the loop at one instant after which it is taken to be spinning."""
+
+
+class Deadlock(BaseException):
+    """Every task waits for another. Not an Exception, so that no code under test can handle it."""
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    loop: "VirtualLoop"
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            self.loop.give_up("deadlock: nothing can happen any more")
+        self.loop.advance(timeout)
+        return super().select(0)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop that starts at time 0 and never waits."""
+
+    def __init__(self, seed: int = 0) -> None:
+        selector = _JumpingSelector()
+        selector.loop = self
+        self._now = 0.0
+        self._still = 0
+        self._chance = chance(seed)
+        super().__init__(selector)
+        self._clock_resolution = RESOLUTION_S
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let that much time pass at once."""
+        self._still = 0 if seconds > 0 else self._still + 1
+        if self._still > STANDSTILL:
+            self.give_up(f"no time passed in {STANDSTILL} iterations")
+        self._now = round(self._now + seconds, 6)
+
+    def give_up(self, why: str) -> NoReturn:
+        """Raise Deadlock with the place at which each task waits."""
+        waits = []
+        for task in asyncio.all_tasks(self):
+            frames = task.get_stack(limit=1)
+            place = f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "?"
+            waits.append(f"  {task.get_name()} at {place}")
+        raise Deadlock("\n".join([why, *sorted(waits)]))
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As in any loop; timers of one instant fire in an order drawn from the seed."""
+        jitter = self._chance.random() * RESOLUTION_S / 4
+        return super().call_at(when + jitter, callback, *args, context=context)
+
+    def run_in_executor(self, *_: object) -> NoReturn:
+        """Refused: time would jump while the thread works."""
+        raise RuntimeError("threads are outside virtual time: use a synchronous driver here")
+
+    def _run_once(self) -> None:
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        if len(ready) > 1:
+            handles = list(ready)
+            self._chance.shuffle(handles)
+            ready.clear()
+            ready.extend(handles)
+        super()._run_once()  # type: ignore[misc]
+
+
+def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], seed: int = 0) -> T:
+    """Run `main` to its end in virtual time, in the order of `seed`."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed)) as runner:
+        return runner.run(main())
+
+
+def virtual_loops() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What a conftest returns from `pytest_asyncio_loop_factories` to put its folder's tests into virtual time."""
+    return {"virtual": VirtualLoop}
+
+
+def seeds(usual: int) -> range:
+    """The seeds to try: `usual` many, or as many as NIGHTDESK_SEEDS says. A failing seed is the test's parameter."""
+    return range(int(os.environ.get("NIGHTDESK_SEEDS", usual)))
