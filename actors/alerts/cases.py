@@ -1,0 +1,55 @@
+"""An open incident and what the book remembers beside its row."""
+
+from dataclasses import dataclass, field
+
+from actors.alerts.routing import HOUR, Routing
+from actors.store.records import Incident
+
+Key = tuple[str, str, str]
+"""Tenant, signal, scope."""
+
+LONGEST_INTERVAL = 24 * HOUR
+
+
+@dataclass(slots=True)
+class Case:
+    """Its times are log time, µs, except `since`."""
+
+    incident: Incident
+    since: int  # event time of the earliest anomaly
+    anomalies: int = 1
+    score: float = 1.0  # of the surest anomaly
+    worse: bool = False  # something is new since people last heard
+    told: dict[str, int] = field(default_factory=dict)  # channel → from when on its last message may go out
+    deadline: int | None = None  # its place in the book's heap
+
+    @classmethod
+    def of_stored(cls, incident: Incident, routing: Routing) -> "Case":
+        """As well as it can be known from the row alone."""
+        told = {} if incident.notified is None else {route.channel: incident.notified for route in routing.of(incident)}
+        return cls(incident, since=incident.opened, told=told)
+
+    @property
+    def key(self) -> Key:
+        """What there is at most one open incident of."""
+        return (self.incident.tenant, self.incident.signal, self.incident.scope)
+
+    @property
+    def quiet_at(self) -> int:
+        """When it resolves, if nothing more comes."""
+        return self.incident.last_seen + self.incident.quiet_s * 1_000_000
+
+    @property
+    def remind_at(self) -> int | None:
+        """When people hear of its worsening: 1, 2, 4 … 24 h after they last heard, or when the snooze ends."""
+        incident = self.incident
+        if not self.worse or incident.acked is not None or incident.notified is None:
+            return None
+        interval = min(HOUR << min(incident.reminders, 5), LONGEST_INTERVAL)
+        return max(incident.notified + interval, incident.snoozed_until or 0)
+
+    @property
+    def next_due(self) -> int:
+        """When the book must look at it again."""
+        remind_at = self.remind_at
+        return self.quiet_at if remind_at is None else min(self.quiet_at, remind_at)

@@ -1,0 +1,131 @@
+"""What an incident says to a person: what, how sure, since when, what first, and how to acknowledge it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from actors.alerts.runbook import FIRST
+from actors.store.records import Incident, Json
+
+OPENED, UPDATED, RESOLVED = "incident.opened", "incident.updated", "incident.resolved"
+
+DASHBOARD = "https://dashboard.stripe.com/"
+PAGES = {
+    "ch": "payments",
+    "py": "payments",
+    "pi": "payments",
+    "cus": "customers",
+    "sub": "subscriptions",
+    "in": "invoices",
+    "du": "disputes",
+    "dp": "disputes",
+    "evt": "events",
+}
+MOST_NUMBERS = 8
+MOST_LINKS = 3
+LONGEST_VALUE = 80
+
+
+def rfc3339(at: int) -> str:
+    """2026-11-22T02:14:09.120Z, from UTC microseconds."""
+    return datetime.fromtimestamp(at / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def duration(seconds: float) -> str:
+    """The largest two units that matter: 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    days, rest = divmod(minutes, 24 * 60)
+    hours, minutes = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    first = next(index for index, (count, _) in enumerate(parts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
+def payload(incident: Incident, kind: str, at: int, text: str) -> dict[str, Any]:
+    """The message as INTERFACES promises it to the webhook channel."""
+    return {
+        "id": incident.id,
+        "kind": kind,
+        "tenant": incident.tenant,
+        "signal": incident.signal,
+        "severity": incident.severity.value,
+        "scope": incident.scope,
+        "title": incident.title,
+        "text": text,
+        "evidence": incident.evidence,
+        "at": rfc3339(at),
+    }
+
+
+def open_text(incident: Incident, at: int, *, since: int, anomalies: int, score: float) -> str:
+    """The body of a message about an open incident, one answer a line."""
+    lines = [incident.title]
+    if numbers := _numbers(incident.evidence, incident.scope):
+        lines.append(" · ".join(numbers))
+    lines.append(_since(incident, at, since, anomalies, score))
+    lines += [f"see: {link}" for link in _links(incident)]
+    if first := FIRST.get(incident.signal):
+        lines.append(f"first: {first}")
+    lines.append(f"{incident.id} · ack: nightdesk ack {incident.id}")
+    return "\n".join(lines)
+
+
+def resolved_text(incident: Incident, *, since: int, anomalies: int) -> str:
+    """The body of the last message about an incident."""
+    ended = incident.resolved if incident.resolved is not None else incident.updated
+    why = (
+        "marked as a false positive" if incident.false_positive else f"nothing more since {_clock(incident.last_seen)}"
+    )
+    times = "once" if anomalies == 1 else f"{anomalies} times"
+    return f"{incident.title}\nover after {duration((ended - since) / 1e6)} · seen {times} · {why}\n{incident.id}"
+
+
+def _since(incident: Incident, at: int, since: int, anomalies: int, score: float) -> str:
+    parts = [f"since {_clock(since, at)}"]
+    if anomalies > 1:
+        parts.append(f"seen {anomalies} times, last {_clock(incident.last_seen, at)}")
+    if incident.scope not in ("", "account"):
+        parts.append(incident.scope)
+    if score < 1:
+        parts.append(f"{score:.0%} sure")
+    return " · ".join(parts)
+
+
+def _clock(at: int, relative_to: int | None = None) -> str:
+    """02:02 UTC, with the date where it is another day."""
+    moment = datetime.fromtimestamp(at / 1e6, UTC)
+    same_day = relative_to is None or datetime.fromtimestamp(relative_to / 1e6, UTC).date() == moment.date()
+    return moment.strftime("%H:%M UTC" if same_day else "%Y-%m-%d %H:%M UTC")
+
+
+def _numbers(evidence: Json, scope: str) -> list[str]:
+    """Evidence that is one number or word each; amounts stand in the title, with their currency."""
+    said = []
+    for key, value in evidence.items():
+        if key == "currency" or key.endswith("_minor") or value == scope or isinstance(value, Mapping | list | bool):
+            continue
+        if value is None or value == "":
+            continue
+        if key.endswith("_s") and isinstance(value, int | float):
+            said.append(f"{_words(key[:-2])} {duration(value)}")
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)[:LONGEST_VALUE]
+            said.append(f"{_words(key)} {shown}")
+    return said[:MOST_NUMBERS]
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _links(incident: Incident) -> Iterator[str]:
+    """Stripe's own pages of what the evidence names."""
+    named = [incident.scope, *(value for value in incident.evidence.values() if isinstance(value, str))]
+    found = 0
+    for value in dict.fromkeys(named):
+        page = PAGES.get(value.partition("_")[0]) if value.count("_") == 1 and value.isascii() else None
+        if page and value.replace("_", "").isalnum() and found < MOST_LINKS:
+            found += 1
+            yield f"{DASHBOARD}{page}/{value}"

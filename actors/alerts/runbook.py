@@ -1,0 +1,47 @@
+"""What to do first, per signal: one sentence for someone who has just been woken."""
+
+FIRST = {
+    # billing
+    "decline_spike": "Stripe → Payments → Failed: one decline code, one card range? See status.stripe.com, then Radar",
+    "card_testing": "Stripe → Radar: 3-D Secure or a captcha at checkout; refund what got through before disputes come",
+    "refund_spike": "Stripe → Developers → Logs, /v1/refunds: which API key refunds? Revoke it if it is not yours",
+    "refund_exceeds_charge": "open the charge in Stripe and see who refunded it; stop that person or script first",
+    "dispute_spike": "Stripe → Disputes: note the deadlines; refund early fraud warnings before they become disputes",
+    "duplicate_charge": "open both payments and refund one; look for a missing idempotency key in your checkout",
+    "negative_invoice": "open the invoice: a credit note or proration gone wrong? Void it before it is finalised",
+    "revenue_drop": "Stripe → Payments: fewer attempts (your site) or more failures (the bank)?",
+    "mrr_drop": "Stripe → Subscriptions → Canceled, newest first: one big customer, or many?",
+    "churn_spike": "Stripe → Subscriptions → Canceled: by customers, by failed payments, or by a script of yours?",
+    "cancellation_cluster": "look for what these customers share: plan, price change, a deploy, an outage",
+    "subscription_spike": "check that the new subscriptions are people: e-mail domains, cards, trial abuse",
+    "signup_drop": "try to sign up yourself, in a private window",
+    "silent_lapse": "open the subscription: it is active but unpaid; retry the invoice or pause access",
+    "renewals_missing": "Stripe → Billing → Invoices: are drafts being finalised? Is the payment method gone?",
+    "webhook_lag": "nothing to do unless it grows: Stripe delivers events late; see Developers → Webhooks",
+    "webhook_silence": "Stripe → Developers → Webhooks: is the endpoint enabled, and what does it answer?",
+    "signature_failures": "was the signing secret rolled? Put the new one into webhook_secrets, then: nightdesk reload",
+    "currency_mismatch": "compare the price's currency with the customer's; fix the price before the next renewal",
+    "billing_period_drift": "open the subscription: was the billing anchor moved, or an invoice skipped?",
+    "plan_downgrade": "ask the customer why, while they are still one",
+    "amount_outlier": "open the payment: a slipped decimal, or a real big customer?",
+    "bulk_plan_change": "was a migration planned? If not, stop the script that runs it",
+    # the daemon itself
+    "channel_failed": "check the channel's address and credentials, then: nightdesk test-alert",
+    "actor_restarting": "nightdesk actors, then that actor's log; nightdesk restart NAME once the cause is gone",
+    "store_trouble": "check free space and permissions of the data directory; webhooks get 503 until it writes",
+    "dead_letter": "nightdesk dead-letters shows the event and the error; replay it after the fix",
+    "thin_events": "Stripe → Developers → Event destinations: choose the snapshot payload style",
+    # the surroundings
+    "uptime_down": "open the address yourself; then the log of the application",
+    "tls_expiring": "renew the certificate, and find out why the automatic renewal did not",
+    "disk_filling": "find what grows: du -xh --max-depth=2 / | sort -h | tail",
+    "memory_high": "find who holds it: ps aux --sort=-rss | head",
+    "clock_drift": "timedatectl: is time synchronisation on? Signatures fail when the clock is 5 minutes off",
+    # the trading desk
+    "kill_switch": "read the trades before resuming: nightdesk positions; then nightdesk resume NAME",
+    "risk_refusals": "nightdesk status shows the limit that refuses; entries wait, exits go through",
+    "broker_mismatch": "compare nightdesk positions with the broker's page; the broker is right about shares",
+    "parity_mismatch": "a live decision differs from its replay: do not trust this strategy's backtest until explained",
+    "feed_stale": "is the market open? Then check the data key and status.alpaca.markets; entries are paused",
+    "strategy_failed": "nightdesk actors shows its error; it is stopped alone, the others go on",
+}
