@@ -1,0 +1,12 @@
+"""The signals: one file each, all of them in this list."""
+
+from actors.billing.detectors.base import Detector
+from actors.billing.detectors.decline_spike import DeclineSpike
+from actors.billing.detectors.duplicate_charge import DuplicateCharge
+from actors.billing.detectors.refund_exceeds_charge import RefundExceedsCharge
+
+DETECTORS: tuple[type[Detector], ...] = (
+    DeclineSpike,
+    DuplicateCharge,
+    RefundExceedsCharge,
+)

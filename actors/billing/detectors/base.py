@@ -1,0 +1,124 @@
+"""What a detector is: a rule over facts with a bounded memory, and nothing else (no clock, no I/O, no logging)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Generic, TypeVar
+
+from actors.billing.facts import Fact
+from actors.store.records import Anomaly, Severity
+
+NEVER = 2**63 - 1
+ENTRIES_MAX = 20_000  # of one keyed memory of one tenant
+
+Finding = Anomaly | float
+"""A float opens nothing: it says how near to firing (0 to 1) the rule is, which is the score of the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The owner's thresholds for one tenant; None: the rule is off. As in the configuration, `billing.alerts`."""
+
+    revenue_drop_percent: float | None = None
+    refund_spike_count: int | None = None
+    churn_rate_daily: float | None = None
+    customer_decline_count: int | None = 5
+    failure_rate: float | None = None
+    failure_min_attempts: int = 10
+    sensitivity: str = "normal"
+    disabled: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Rules":
+        """From a CONFIG entry of the log; what it does not name has its default."""
+        known = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+        return cls(**{**known, "disabled": tuple(known.get("disabled", ()))})
+
+
+class Detector(ABC):
+    """One signal of one tenant. Equal facts in equal order give equal findings; `now` is the time of the log.
+
+    The work per fact does not grow with history and every memory has a limit.
+    """
+
+    signal: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Of the saved state: raise it when `load` can no longer read what an older `save` wrote; it then starts afresh."""
+    reads: ClassVar[tuple[type[Fact], ...]]
+    """The facts it is shown, by their exact types."""
+
+    def __init__(self, tenant: str, rules: Rules) -> None:
+        self.tenant = tenant
+        self.rules = rules  # replaced when the configuration changes; what was seen so far stays
+        self.due = NEVER  # the earliest log time at which `tick` has something to do
+
+    @abstractmethod
+    def observe(self, fact: Any, now: int) -> Iterator[Finding]:
+        """Take in one of the facts in `reads`; while a rule holds, every further fact of it yields again."""
+
+    def tick(self, now: int) -> Iterator[Finding]:
+        """The log has reached `now`, which is at or after `due`."""
+        del now
+        return iter(())
+
+    @abstractmethod
+    def save(self) -> Any:
+        """The whole state as plain JSON."""
+
+    @abstractmethod
+    def load(self, state: Any) -> None:
+        """The state that `save` of the same version gave, `due` included."""
+
+    def anomaly(
+        self,
+        scope: str,
+        severity: Severity,
+        at: int,
+        title: str,
+        evidence: Mapping[str, Any],
+        event_ids: tuple[str, ...],
+        quiet_s: int = 3600,
+    ) -> Anomaly:
+        """An anomaly of this signal. Evidence: observed, expected, window_s, since, ids, links, first."""
+        return Anomaly(self.tenant, self.signal, scope, severity, at, title, evidence, event_ids, quiet_s=quiet_s)
+
+
+V = TypeVar("V")
+
+
+class Recent(Generic[V]):
+    """Values by key; those not put for `keep_us` of log time, or beyond the limit, are forgotten, oldest first."""
+
+    __slots__ = ("_keep_us", "_limit", "_rows")
+
+    def __init__(self, keep_us: int, limit: int = ENTRIES_MAX) -> None:
+        self._keep_us = keep_us
+        self._limit = limit
+        self._rows: dict[str, tuple[int, V]] = {}  # in the order of their last put
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, key: str) -> V | None:
+        """The value, if it is remembered."""
+        row = self._rows.get(key)
+        return None if row is None else row[1]
+
+    def put(self, key: str, value: V, now: int) -> None:
+        """Remember it from `now` on."""
+        held = self._rows
+        held.pop(key, None)
+        held[key] = (now, value)
+        while True:
+            oldest = next(iter(held))
+            if len(held) <= self._limit and held[oldest][0] >= now - self._keep_us:
+                return
+            del held[oldest]
+
+    def save(self) -> list[list[Any]]:
+        """Rows of key, time, value."""
+        return [[key, at, value] for key, (at, value) in self._rows.items()]
+
+    def load(self, saved: list[list[Any]]) -> None:
+        """What `save` gave."""
+        self._rows = {key: (at, value) for key, at, value in saved}

@@ -1,0 +1,211 @@
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+from actors.billing.detectors.base import NEVER, Detector, Finding, Recent, Rules
+from actors.billing.detectors.evidence import ago, links, moment
+from actors.billing.facts import Attempt, InvoiceLink, RepeatedAttempt
+from actors.billing.money import format_money
+from actors.kernel.clock import SECOND
+from actors.store.records import Severity
+
+APART_S_MAX = 600
+KEEP_US = 3 * 3600 * SECOND  # by arrival: a delivery that Stripe repeats later than that is not compared any more
+LINK_WAIT_US = 120 * SECOND  # since basil the invoice of a charge comes in an event of its own
+PER_BUYER_MAX = 16
+
+# What SDKs make up for each request; it says nothing about what was ordered. The second form is stripe-go's.
+RANDOM_KEY = re.compile(
+    r"(stripe-\w+-retry-)?[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|\d{19}_[\w-]{6}",
+    re.IGNORECASE,
+)
+
+
+class Payment(NamedTuple):
+    """What is known of one successful payment, from all events that told of it."""
+
+    id: str  # the payment intent, else the charge
+    charge: str
+    customer: str
+    payer: str
+    amount: int
+    currency: str
+    at: int
+    invoice: str | None
+    idempotency_key: str
+    automatic: bool
+    event: str
+
+    def with_more(self, other: "Payment") -> "Payment":
+        """Completed by what another event knew."""
+        return self._replace(
+            charge=self.charge or other.charge,
+            customer=self.customer or other.customer,
+            payer=self.payer or other.payer,
+            at=min(self.at, other.at),
+            invoice=self.invoice or other.invoice or (other.invoice if self.invoice is None else ""),
+            idempotency_key=self.idempotency_key or other.idempotency_key,
+        )
+
+    @property
+    def buyers(self) -> tuple[str, ...]:
+        """Under which keys a second payment for the same would be found."""
+        return tuple(
+            f"{who} {self.amount} {self.currency}"
+            for who in (self.customer, self.payer and f"payer {self.payer}")
+            if who
+        )
+
+
+class DuplicateCharge(Detector):
+    """Somebody paid the same amount twice within ten minutes, for the same thing as far as can be told.
+
+    Different invoices are different things. So are requests to which the application gave idempotency keys of its
+    own that differ (`order-17`, `order-18`); keys that an SDK made up prove nothing. One payment intent is one
+    payment however many charges it took.
+    """
+
+    signal = "duplicate_charge"
+    reads: ClassVar = (Attempt, RepeatedAttempt, InvoiceLink)
+
+    def __init__(self, tenant: str, rules: Rules) -> None:
+        super().__init__(tenant, rules)
+        self._payments: Recent[Payment] = Recent(KEEP_US)
+        self._of_buyer: Recent[list[str]] = Recent(KEEP_US)  # newest last
+        self._invoices: Recent[str] = Recent(KEEP_US)  # of payment intents and charges
+        self._waiting: list[tuple[int, str]] = []  # until when, payment
+        self._reported: Recent[int] = Recent(KEEP_US)  # pairs
+
+    def observe(self, fact: Attempt | InvoiceLink, now: int) -> Iterator[Finding]:
+        """Compare a successful payment with the others of the same buyer, amount and currency."""
+        if isinstance(fact, InvoiceLink):
+            self._link(fact, now)
+            return
+        if not fact.succeeded or not (fact.payment_intent or fact.charge):
+            return
+        payment = self._remember(fact, now)
+        twins = self._twins(payment)
+        if not twins:
+            return
+        if payment.automatic and any(twin.automatic and None in (twin.invoice, payment.invoice) for twin in twins):
+            self._waiting.append((now + LINK_WAIT_US, payment.id))
+            self.due = self._waiting[0][0]
+            return
+        yield self._report(payment, twins, now)
+
+    def tick(self, now: int) -> Iterator[Finding]:
+        """The payments that waited long enough for their invoices."""
+        ready = [id_ for until, id_ in self._waiting if until <= now]
+        self._waiting = [(until, id_) for until, id_ in self._waiting if until > now]
+        self.due = self._waiting[0][0] if self._waiting else NEVER
+        for id_ in ready:
+            payment = self._payments.get(id_)
+            if payment and (twins := self._twins(payment)):
+                yield self._report(payment, twins, now)
+
+    def _remember(self, fact: Attempt, now: int) -> Payment:
+        id_ = fact.payment_intent or fact.charge
+        invoice = fact.invoice or self._invoices.get(fact.payment_intent) or self._invoices.get(fact.charge)
+        payment = Payment(
+            id_,
+            fact.charge,
+            fact.customer,
+            fact.payer,
+            fact.amount,
+            fact.currency,
+            fact.at,
+            invoice or fact.invoice,
+            fact.idempotency_key,
+            fact.automatic,
+            fact.event,
+        )
+        known = self._payments.get(id_)
+        if known:
+            payment = known.with_more(payment)
+        self._payments.put(id_, payment, now)
+        for buyer in payment.buyers:
+            others = [other for other in self._of_buyer.get(buyer) or () if other != id_]
+            self._of_buyer.put(buyer, [*others[1 - PER_BUYER_MAX :], id_], now)
+        return payment
+
+    def _link(self, fact: InvoiceLink, now: int) -> None:
+        for id_ in (fact.payment_intent, fact.charge):
+            if id_:
+                self._invoices.put(id_, fact.invoice, now)
+                known = self._payments.get(id_)
+                if known and not known.invoice:
+                    self._payments.put(id_, known._replace(invoice=fact.invoice), now)
+
+    def _twins(self, payment: Payment) -> list[Payment]:
+        """Payments of the same, not reported together with this one yet; oldest first."""
+        ids = {id_ for buyer in payment.buyers for id_ in self._of_buyer.get(buyer) or () if id_ != payment.id}
+        found = [
+            other
+            for id_ in ids
+            if (other := self._payments.get(id_))
+            and same_thing(payment, other)
+            and self._reported.get(pair(payment, other)) is None
+        ]
+        return sorted(found, key=lambda other: (other.at, other.id))
+
+    def _report(self, payment: Payment, twins: list[Payment], now: int) -> Finding:
+        for twin in twins:
+            self._reported.put(pair(payment, twin), now, now)
+        nearest = min(twins, key=lambda twin: abs(twin.at - payment.at))
+        apart_s = abs(payment.at - nearest.at) // SECOND
+        group = sorted((*twins, payment), key=lambda one: (one.at, one.id))
+        ids = [one.charge or one.id for one in group]
+        price = format_money(payment.amount, payment.currency)
+        scope = payment.customer or nearest.customer or f"payer {payment.payer}"
+        times = "twice" if len(group) == 2 else f"{len(group)} times"
+        evidence: dict[str, Any] = {
+            "observed": len(group),
+            "expected": 1,
+            "charges": ids,
+            "payment_intents": [one.id for one in group if one.id.startswith("pi_")],
+            "customer": payment.customer,
+            "amount_minor": payment.amount,
+            "currency": payment.currency,
+            "amount": price,
+            "seconds_apart": apart_s,
+            "window_s": APART_S_MAX,
+            "since": moment(group[0].at),
+            "links": links([*ids, scope]),
+            "first": f"Open both payments; if one order caused both, refund {ids[-1]} and look for a double submit.",
+        }
+        title = f"Charged {times}: {price}, {ago(apart_s)} apart"
+        return self.anomaly(
+            scope, Severity.WARNING, payment.at, title, evidence, tuple(dict.fromkeys(one.event for one in group))
+        )
+
+    def save(self) -> Any:
+        """Payments as rows."""
+        payments = [[key, at, list(payment)] for key, at, payment in self._payments.save()]
+        recents = (self._of_buyer, self._invoices, self._reported)
+        return [payments, *(recent.save() for recent in recents), self._waiting]
+
+    def load(self, state: Any) -> None:
+        """Rows as payments."""
+        payments, buyers, invoices, reported, waiting = state
+        self._payments.load([[key, at, Payment(*row)] for key, at, row in payments])
+        self._of_buyer.load(buyers)
+        self._invoices.load(invoices)
+        self._reported.load(reported)
+        self._waiting = [(until, id_) for until, id_ in waiting]
+        self.due = self._waiting[0][0] if self._waiting else NEVER
+
+
+def pair(one: Payment, other: Payment) -> str:
+    """The same whichever came first."""
+    return " ".join(sorted((one.id, other.id)))
+
+
+def same_thing(one: Payment, other: Payment) -> bool:
+    """Two payments that nothing tells apart."""
+    if (one.charge and one.charge == other.charge) or abs(one.at - other.at) > APART_S_MAX * SECOND:
+        return False
+    if one.invoice and other.invoice and one.invoice != other.invoice:
+        return False
+    keys = one.idempotency_key, other.idempotency_key
+    own = all(key and not RANDOM_KEY.fullmatch(key) for key in keys)
+    return not (own and keys[0] != keys[1])

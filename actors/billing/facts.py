@@ -1,0 +1,246 @@
+"""What events mean: the vocabulary of detectors and ledger.
+
+Times are UTC microseconds, amounts minor units of `currency` (three lower-case letters), ids Stripe's own;
+"" stands for "not given". `at` is when it happened (Stripe's `created`), never when it arrived.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that happened, told by the event `event`."""
+
+    at: int
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival(Fact):
+    """An event came in: the first fact of each, and the only one of those whose type means nothing to us."""
+
+    type: str
+    account: str  # Connect: on whose behalf
+    api_version: str
+    livemode: bool
+    thin: bool  # a v2 event without a snapshot of its object
+    understood: bool  # other facts follow
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Fact):
+    """A payment was tried. `key` is the same for all events that announce this try (charge, else intent and second)."""
+
+    key: str
+    succeeded: bool
+    charge: str
+    payment_intent: str
+    invoice: str | None  # None: this shape cannot say (from 2025-03-31.basil on); "": belongs to none
+    customer: str
+    payer: str  # keyed hash of the card or account
+    amount: int
+    currency: str
+    code: str  # why it was declined, as precisely as Stripe says
+    blocked: bool  # by Radar, before the bank was asked
+    idempotency_key: str
+    automatic: bool  # no request caused it: Stripe's own billing did
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedAttempt(Attempt):
+    """Another event about an attempt that was counted: it may know more (payer, invoice), yet adds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceAttempt(Fact):
+    """An invoice says that a payment for it was tried; counts only where no charge or payment intent tells the same."""
+
+    invoice: str
+    number: int  # which attempt on this invoice
+    succeeded: bool
+    charge: str
+    payment_intent: str
+    customer: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLink(Fact):
+    """Which payment paid which invoice: since basil the only place where the two meet."""
+
+    invoice: str
+    payment_intent: str
+    charge: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeState(Fact):
+    """A charge as it stands; `refunded` is cumulative."""
+
+    charge: str
+    payment_intent: str
+    customer: str
+    payer: str
+    invoice: str | None
+    status: str  # succeeded | pending | failed
+    amount: int
+    refunded: int
+    currency: str
+    disputed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefundState(Fact):
+    """A refund as it stands: pending, requires_action, succeeded, failed or canceled."""
+
+    refund: str
+    charge: str
+    payment_intent: str
+    status: str
+    amount: int
+    currency: str
+    reason: str
+
+    @property
+    def counts(self) -> bool:
+        """Money went back, or is on its way; a refund that failed or was canceled gave nothing back."""
+        return self.status not in ("failed", "canceled")
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeOpened(Fact):
+    """A customer disputed a charge at the bank."""
+
+    dispute: str
+    charge: str
+    payment_intent: str
+    amount: int
+    currency: str
+    reason: str
+    due: int | None  # evidence must be in by then
+
+
+@dataclass(frozen=True, slots=True)
+class FraudWarning(Fact):
+    """The card network reports a charge as fraud; a dispute tends to follow unless it is refunded."""
+
+    warning: str
+    charge: str
+    payment_intent: str
+    fraud_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetupAttempt(Fact):
+    """A card was tried without money: what card testers prefer."""
+
+    setup_intent: str
+    succeeded: bool
+    customer: str
+    payer: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethodAttached(Fact):
+    """A customer has a new card or account."""
+
+    payment_method: str
+    customer: str
+    payer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerState(Fact):
+    """A customer exists, or no longer."""
+
+    customer: str
+    created: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """A coupon on a subscription."""
+
+    percent_off: float | None
+    amount_off: int | None
+    currency: str
+    duration: str  # forever | once | repeating
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of a subscription. `unit_amount` is None where the price is tiered."""
+
+    id: str
+    price: str
+    product: str
+    quantity: int | None
+    unit_amount: float | None  # minor units; a fraction where Stripe gives `unit_amount_decimal`
+    currency: str
+    interval: str  # day | week | month | year
+    interval_count: int
+    metered: bool
+    period_end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionState(Fact):
+    """A subscription as it stood at `at`; `previous` holds what the update changed, as it was before."""
+
+    subscription: str
+    customer: str
+    status: str
+    currency: str
+    items: tuple[Item, ...]
+    discounts: tuple[Discount, ...]
+    started: int | None
+    period_start: int | None
+    period_end: int | None
+    trial_end: int | None
+    cancel_at: int | None
+    cancel_at_period_end: bool
+    canceled_at: int | None
+    ended_at: int | None
+    collection_paused: bool
+    previous: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One line of an invoice."""
+
+    amount: int
+    price: str
+    subscription: str
+    proration: bool
+    period_start: int | None
+    period_end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceState(Fact):
+    """An invoice as it stood at `at`."""
+
+    invoice: str
+    customer: str
+    subscription: str
+    status: str  # draft | open | paid | uncollectible | void
+    reason: str  # subscription_cycle | subscription_create | subscription_update | manual …
+    currency: str
+    total: int
+    amount_due: int
+    amount_paid: int
+    attempts: int
+    created: int
+    period_start: int | None
+    period_end: int | None
+    next_attempt: int | None
+    paid_at: int | None
+    out_of_band: bool
+    lines: tuple[InvoiceLine, ...]

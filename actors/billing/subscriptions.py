@@ -1,0 +1,95 @@
+"""Reading a subscription in any of its shapes: one plan, items with plans or prices, periods above or on the items."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from actors.billing.facts import Discount, Item, SubscriptionState
+from actors.billing.reading import ident, mapping, number, rows, text, time, whole
+
+Json = Mapping[str, Any]
+
+
+def read_subscription(
+    subscription: Json, previous: Json, at: int, event_id: str, event_type: str
+) -> SubscriptionState | None:
+    """The subscription as it stood at `at`; None where it has no id."""
+    subscription_id = text(subscription.get("id"))
+    if not subscription_id:
+        return None
+    items = tuple(read_items(subscription))
+    ends = [item.period_end for item in items if item.period_end is not None]
+    period_start = time(subscription.get("current_period_start"))
+    period_end = time(subscription.get("current_period_end"))
+    if period_start is None:  # since basil on the items, which may differ: the next renewal is the earliest end
+        starts = [time(row.get("current_period_start")) for row in rows(subscription.get("items"))]
+        period_start = max((start for start in starts if start is not None), default=None)
+    started = time(subscription.get("start_date"))
+    deleted = event_type == "customer.subscription.deleted"
+    return SubscriptionState(
+        at,
+        event_id,
+        subscription_id,
+        ident(subscription.get("customer")),
+        text(subscription.get("status")) or ("canceled" if deleted else ""),
+        text(subscription.get("currency")).lower() or next((item.currency for item in items if item.currency), ""),
+        items,
+        tuple(read_discounts(subscription)),
+        time(subscription.get("created")) if started is None else started,
+        period_start,
+        min(ends, default=None) if period_end is None else period_end,
+        time(subscription.get("trial_end")),
+        time(subscription.get("cancel_at")),
+        subscription.get("cancel_at_period_end") is True,
+        time(subscription.get("canceled_at")),
+        time(subscription.get("ended_at")),
+        bool(mapping(subscription.get("pause_collection"))),
+        previous,
+    )
+
+
+def read_items(subscription: Json) -> Iterator[Item]:
+    """Its items; of a subscription from before items, its one plan."""
+    found = rows(subscription.get("items"))
+    if not found and isinstance(subscription.get("plan"), dict):
+        found = [{"plan": subscription["plan"], "quantity": subscription.get("quantity")}]
+    for row in found:
+        yield read_item(row)
+
+
+def read_item(row: Json) -> Item:
+    """A price, or the older plan, times a quantity."""
+    price, plan = mapping(row.get("price")), mapping(row.get("plan"))
+    rate = price or plan
+    recurring = mapping(price.get("recurring"))
+    unit = number(rate.get("unit_amount_decimal"))
+    for older in (rate.get("unit_amount"), plan.get("amount_decimal"), plan.get("amount")):
+        unit = number(older) if unit is None else unit
+    tiered = "tiered" in (price.get("billing_scheme"), plan.get("billing_scheme"))
+    usage = text(recurring.get("usage_type")) or text(plan.get("usage_type"))
+    return Item(
+        text(row.get("id")),
+        ident(row.get("price")) or ident(row.get("plan")),
+        ident(rate.get("product")),
+        whole(row.get("quantity")),
+        None if tiered else unit,
+        text(rate.get("currency")).lower(),
+        text(recurring.get("interval")) or text(plan.get("interval")),
+        whole(recurring.get("interval_count")) or whole(plan.get("interval_count")) or 1,
+        usage == "metered",
+        time(row.get("current_period_end")),
+    )
+
+
+def read_discounts(subscription: Json) -> Iterator[Discount]:
+    """The one discount of old, or the list of today; ids alone (not expanded) say nothing."""
+    found = [mapping(subscription["discount"])] if subscription.get("discount") else rows(subscription.get("discounts"))
+    for discount in found:
+        coupon = mapping(discount.get("coupon")) or mapping(mapping(discount.get("source")).get("coupon"))
+        if coupon:
+            yield Discount(
+                number(coupon.get("percent_off")),
+                whole(coupon.get("amount_off")),
+                text(coupon.get("currency")).lower(),
+                text(coupon.get("duration")),
+                time(discount.get("end")),
+            )

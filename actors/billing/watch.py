@@ -1,0 +1,231 @@
+"""The watch: a pure fold over the log. Equal logs give equal incidents, live, after a restart and in a replay."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from actors.billing.attempts import Attempts
+from actors.billing.detectors import DETECTORS
+from actors.billing.detectors.base import NEVER, Finding, Rules
+from actors.billing.events import normalise
+from actors.billing.facts import Fact
+from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, Severity
+
+Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
+
+READERS: dict[type[Fact], tuple[int, ...]] = {
+    fact: tuple(at for at, detector in enumerate(DETECTORS) if fact in detector.reads)
+    for fact in {fact for detector in DETECTORS for fact in detector.reads}
+}
+"""Which detectors are shown which facts, as positions in DETECTORS."""
+
+
+class Incidents(Protocol):
+    """Where anomalies go: what the watch needs of the book of incidents."""
+
+    @property
+    def due(self) -> int | None:
+        """The earliest log time at which `advance` could change anything."""
+
+    def advance(self, at: int) -> None:
+        """The log has reached this time: resolve what has been quiet, remind of what has not."""
+
+    def observe(self, anomaly: Anomaly, seq: int) -> Incident:
+        """Open or prolong the incident of this anomaly, found in entry `seq`."""
+
+    def settle(self, tenant: str, signal: str, scope: str) -> None:
+        """The cause is over: resolve now."""
+
+    def command(self, data: Json) -> None:
+        """An operator's word."""
+
+    def save(self) -> Parts:
+        """The parts of its state that changed since the last save."""
+
+    def load(self, parts: Parts, open_incidents: Sequence[Incident]) -> None:
+        """Go on from there."""
+
+
+class Reading(NamedTuple):
+    """What one event came to: the highest score of its signals, and whether an incident took it up."""
+
+    score: float = 0.0
+    flagged: bool = False
+
+
+class TenantWatch:
+    """The detectors of one tenant and what they share."""
+
+    __slots__ = ("attempts", "changed", "detectors", "due", "rules", "settings")
+
+    def __init__(self, tenant: str) -> None:
+        self.settings: Json | None = None  # as the log last told; None: it never did
+        self.rules = Rules()
+        self.attempts = Attempts()
+        self.detectors = tuple(detector(tenant, self.rules) for detector in DETECTORS)
+        self.changed: set[str] = set()  # parts, since the last snapshot
+        self.due = NEVER
+
+    def configure(self, settings: Json) -> None:
+        """New thresholds; all that was seen under the old ones stays."""
+        self.settings = settings
+        self.rules = Rules.of(settings)
+        self.changed.add("rules")
+        for detector in self.detectors:
+            detector.rules = self.rules
+
+    def observe(self, fact: Fact, now: int) -> Iterator[Finding]:
+        """Show the fact to those who read its kind."""
+        admitted = self.attempts.admit(fact, now)
+        self.changed.add("attempts")
+        for at in READERS.get(type(admitted), ()):
+            detector = self.detectors[at]
+            self.changed.add(detector.signal)
+            yield from detector.observe(admitted, now)
+        self._set_due()
+
+    def tick(self, now: int) -> Iterator[Finding]:
+        """Whatever waited for this time."""
+        if self.attempts.due <= now:
+            for fact in self.attempts.tick(now):
+                yield from self.observe(fact, now)
+        for detector in self.detectors:
+            if detector.due <= now:
+                self.changed.add(detector.signal)
+                yield from detector.tick(now)
+        self._set_due()
+
+    def _set_due(self) -> None:
+        self.due = min(self.attempts.due, *(detector.due for detector in self.detectors))
+
+    def save(self) -> Iterator[tuple[str, int, Any]]:
+        """Name, version and state of each part that changed since the last save."""
+        if "rules" in self.changed:
+            yield "rules", 1, self.settings
+        if "attempts" in self.changed:
+            yield "attempts", Attempts.version, self.attempts.save()
+        for detector in self.detectors:
+            if detector.signal in self.changed:
+                yield detector.signal, detector.version, detector.save()
+        self.changed.clear()
+
+    def load(self, name: str, version: int, state: bytes) -> bool:
+        """One part of what was saved; False where it is of another version, so that the part starts afresh."""
+        if name == "rules":
+            self.configure(orjson.loads(state))
+            self.changed.clear()
+            return True
+        part: Any = self.attempts
+        if name != "attempts":
+            part = next((detector for detector in self.detectors if detector.signal == name), None)
+        if part is None or part.version != version:
+            return False
+        part.load(orjson.loads(state))
+        self._set_due()
+        return True
+
+
+class Watch:
+    """All tenants. `apply` takes the entries of the log in order; what comes of them is in the incidents."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self._incidents = incidents
+        self._tenants: dict[str, TenantWatch] = {}
+        self._now = 0  # log time; never goes back, whatever the clock of the machine did
+        self._due = NEVER
+
+    @property
+    def due(self) -> int:
+        """The earliest log time at which a tick would change anything; NEVER if none would."""
+        incidents_due = self._incidents.due
+        return self._due if incidents_due is None else min(self._due, incidents_due)
+
+    def rules_of(self, tenant: str) -> Json | None:
+        """The thresholds in force, as the log last told; None if it never did."""
+        found = self._tenants.get(tenant)
+        return found.settings if found else None
+
+    def apply(self, entry: LogEntry) -> Reading:
+        """Fold one entry."""
+        self._now = max(self._now, entry.at)
+        self._incidents.advance(self._now)
+        match entry.kind:
+            case Kind.EVENT:
+                return self._event(entry)
+            case Kind.TICK:
+                self._tick(entry.seq)
+            case Kind.CONFIG:
+                self._tenant(entry.tenant).configure(entry.data)
+            case Kind.COMMAND:
+                self._incidents.command(entry.data)
+            case Kind.ALARM:
+                self._alarm(entry)
+            case Kind.SIGNATURES:
+                pass  # counted in the log; no detector reads them yet
+        return Reading()
+
+    def _tenant(self, name: str) -> TenantWatch:
+        found = self._tenants.get(name)
+        if found is None:
+            found = self._tenants[name] = TenantWatch(name)
+        return found
+
+    def _event(self, entry: LogEntry) -> Reading:
+        tenant = self._tenant(entry.tenant)
+        score, flagged = 0.0, False
+        for fact in normalise(entry.data, self._now):
+            for finding in tenant.observe(fact, self._now):
+                if isinstance(finding, float):
+                    score = max(score, finding)
+                elif finding.signal not in tenant.rules.disabled:
+                    score, flagged = max(score, finding.score), True
+                    self._incidents.observe(finding, entry.seq)
+        self._due = min(self._due, tenant.due)
+        return Reading(score, flagged)
+
+    def _tick(self, seq: int) -> None:
+        if self._due > self._now:
+            return
+        for tenant in self._tenants.values():
+            if tenant.due <= self._now:
+                for finding in tenant.tick(self._now):
+                    if isinstance(finding, Anomaly) and finding.signal not in tenant.rules.disabled:
+                        self._incidents.observe(finding, seq)
+        self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
+
+    def _alarm(self, entry: LogEntry) -> None:
+        data = entry.data
+        if data.get("resolved"):
+            self._incidents.settle(entry.tenant, data["signal"], data["scope"])
+            return
+        alarm = Anomaly(
+            entry.tenant,
+            data["signal"],
+            data["scope"],
+            Severity(data["severity"]),
+            entry.at,
+            data["title"],
+            data["evidence"],
+            quiet_s=data.get("quiet_s", 3600),
+        )
+        self._incidents.observe(alarm, entry.seq)
+
+    def snapshot(self) -> dict[tuple[str, str], tuple[int, bytes]]:
+        """The parts that changed since the last snapshot; together with all the earlier ones, the whole state."""
+        parts = {(DAEMON, "watch"): (1, orjson.dumps(self._now))}
+        for name, tenant in self._tenants.items():
+            parts |= {(name, part): (version, orjson.dumps(state)) for part, version, state in tenant.save()}
+        return parts | dict(self._incidents.save())
+
+    def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
+        """Go on from a snapshot. Returns the parts of another version, which therefore start afresh."""
+        fresh = []
+        for (tenant, part), (version, state) in parts.items():
+            if (tenant, part) == (DAEMON, "watch"):
+                self._now = orjson.loads(state)
+            elif part != "incidents" and not self._tenant(tenant).load(part, version, state):
+                fresh.append((tenant, part))
+        self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
+        self._incidents.load(parts, open_incidents)
+        return fresh
