@@ -1,0 +1,182 @@
+"""The log: every input of every decision, in the order it was committed, and the keys that make an event unique."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import orjson
+
+from actors.store.codec import DICTIONARY, pack, unpack
+from actors.store.records import Appended, EventRow, Kind, LogEntry, NewEntry
+
+_SCAN = 2_000
+"""Rows looked at in one query for events of one tenant: queries stay short, so that the WAL can be reset."""
+
+_DISORDER_US = 60_000_000
+"""Entries are committed nearly in the order of their time; a clock set back by more than this hides the difference."""
+
+_INSERT_KEY = "INSERT OR IGNORE INTO event_keys (tenant, event_id, seq) VALUES (?, ?, ?)"
+_SELECT_KEY = "SELECT seq FROM event_keys WHERE tenant = ? AND event_id = ?"
+_INSERT_LOG = "INSERT INTO log (seq, kind, tenant, at, dictionary, data) VALUES (?, ?, ?, ?, ?, ?)"
+_COUNT = "UPDATE meta SET value = value + ? WHERE key = 'stored'"
+_INSERT_BODY = "INSERT INTO archive (seq, body) VALUES (?, ?)"
+
+
+class Packed:
+    """A new entry, ready to be written. Making one raises TypeError or ValueError for an entry that cannot be."""
+
+    __slots__ = ("at", "body", "data", "event_id", "kind", "packed", "tenant")
+
+    def __init__(self, entry: NewEntry) -> None:
+        self.kind, self.tenant, self.at, self.event_id = entry.kind, entry.tenant, entry.at, entry.event_id
+        if self.kind is Kind.EVENT:
+            if not self.event_id:
+                raise ValueError("an event without an id cannot be told from another")
+            self.data = entry.data
+        else:
+            # What followers are given is what a later reader of the log is given; events come from JSON already.
+            self.data = orjson.loads(orjson.dumps(entry.data))
+        self.packed, self.body = pack(self.data, entry.archive)
+
+
+class Log:
+    """Appends. Lives with the one connection that writes; what a transaction did here is undone by `forget`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.fresh: list[LogEntry] = []  # appended by the transaction under way
+        self._tenants: dict[str, int] = {}
+        self.last_seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]
+        self._committed = self.last_seq
+
+    def append(
+        self, connection: sqlite3.Connection, entries: Sequence[Packed], *, again: bool = False
+    ) -> list[Appended]:
+        """Write new entries; an event that is known changes nothing, unless it shall be read `again`."""
+        results: list[Appended] = []
+        rows, bodies = [], []
+        seq, stored = self.last_seq, 0
+        for entry in entries:
+            tenant = self._tenants.get(entry.tenant) or self._tenant(connection, entry.tenant)
+            if entry.kind is Kind.EVENT and not again:
+                if connection.execute(_INSERT_KEY, (tenant, entry.event_id, seq + 1)).rowcount == 0:
+                    first = connection.execute(_SELECT_KEY, (tenant, entry.event_id)).fetchone()[0]
+                    results.append(Appended(first, duplicate=True))
+                    continue
+                stored += 1
+            seq += 1
+            rows.append((seq, entry.kind, tenant, entry.at, DICTIONARY, entry.packed))
+            if entry.body is not None:
+                bodies.append((seq, entry.body))
+            self.fresh.append(LogEntry(seq, entry.kind, entry.tenant, entry.at, entry.data))
+            results.append(Appended(seq))
+        connection.executemany(_INSERT_LOG, rows)
+        if bodies:
+            connection.executemany(_INSERT_BODY, bodies)
+        if stored:
+            connection.execute(_COUNT, (stored,))
+        self.last_seq = seq
+        return results
+
+    def _tenant(self, connection: sqlite3.Connection, name: str) -> int:
+        self._tenants[name] = tenant_id(connection, name)
+        return self._tenants[name]
+
+    def mark(self) -> tuple[int, int]:
+        """Where to `rewind` to when only a part of the transaction is undone."""
+        return self.last_seq, len(self.fresh)
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Forget what was appended since the mark."""
+        self.last_seq = mark[0]
+        del self.fresh[mark[1] :]
+        self._tenants.clear()
+
+    def kept(self) -> tuple[LogEntry, ...]:
+        """The transaction is on disk; what it appended."""
+        fresh, self.fresh = tuple(self.fresh), []
+        self._committed = self.last_seq
+        return fresh
+
+    def forget(self) -> None:
+        """The transaction is undone."""
+        self.fresh = []
+        self.last_seq = self._committed
+        self._tenants.clear()
+
+
+def tenant_id(connection: sqlite3.Connection, name: str) -> int:
+    """The number of a tenant, given at its first appearance."""
+    connection.execute("INSERT OR IGNORE INTO tenants (name) VALUES (?)", (name,))
+    number: int = connection.execute("SELECT id FROM tenants WHERE name = ?", (name,)).fetchone()[0]
+    return number
+
+
+def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[LogEntry]:
+    """Entries with seq > after, oldest first."""
+    rows = connection.execute(
+        """
+        SELECT seq, kind, name, at, data, dictionary FROM log JOIN tenants ON id = tenant
+        WHERE seq > ? ORDER BY seq LIMIT ?
+        """,
+        (after, limit),
+    )
+    return [
+        LogEntry(seq, Kind(kind), name, at, unpack(data, dictionary)) for seq, kind, name, at, data, dictionary in rows
+    ]
+
+
+def events(
+    connection: sqlite3.Connection, *, tenant: str | None, since: int | None, after: int, limit: int, newest: bool
+) -> list[EventRow]:
+    """Events received since `since` with seq > after, oldest first; with `newest`, the last `limit` of them."""
+    low, high = connection.execute("SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM log").fetchone()
+    low = max(low, after + 1)
+    if since is not None:
+        low = _first_since(connection, since - _DISORDER_US, low, high)
+    found: list[EventRow] = []
+    while low <= high and len(found) < limit:
+        window = (max(low, high - _SCAN + 1), high) if newest else (low, min(high, low + _SCAN - 1))
+        found += _events_between(connection, window, tenant, since, limit - len(found), newest=newest)
+        low, high = (low, window[0] - 1) if newest else (window[1] + 1, high)
+    return found[::-1] if newest else found
+
+
+def _events_between(
+    connection: sqlite3.Connection,
+    window: tuple[int, int],
+    tenant: str | None,
+    since: int | None,
+    limit: int,
+    *,
+    newest: bool,
+) -> list[EventRow]:
+    rows = connection.execute(
+        f"""
+        SELECT seq, name, at, data, dictionary, coalesce(score, 0.0), coalesce(flagged, 0)
+        FROM log JOIN tenants ON id = tenant LEFT JOIN scores USING (seq)
+        WHERE seq BETWEEN ? AND ? AND kind = ? AND at >= ? AND (? IS NULL OR name = ?)
+            AND seq NOT IN (SELECT seq FROM dead_letters WHERE replayed IS NOT NULL)
+        ORDER BY seq {"DESC" if newest else "ASC"} LIMIT ?
+        """,  # noqa: S608 - the direction cannot be a parameter
+        (*window, Kind.EVENT, since or 0, tenant, tenant, limit),
+    )
+    return [_event_row(*row) for row in rows]
+
+
+def _event_row(seq: int, tenant: str, at: int, packed: bytes, dictionary: int, score: float, flagged: int) -> EventRow:
+    data = unpack(packed, dictionary)
+    try:
+        created = int(data["created"]) * 1_000_000
+    except (KeyError, TypeError, ValueError):
+        created = at
+    return EventRow(
+        seq, tenant, str(data.get("id", "")), str(data.get("type", "")), created, at, score, flagged=bool(flagged)
+    )
+
+
+def _first_since(connection: sqlite3.Connection, since: int, low: int, high: int) -> int:
+    """The first seq from `low` on whose entry is not older; by bisection, for the log has no index by time."""
+    while low <= high:
+        middle = (low + high) // 2
+        at = connection.execute("SELECT at FROM log WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)).fetchone()[0]
+        low, high = (middle + 1, high) if at < since else (low, middle - 1)
+    return low

@@ -1,0 +1,107 @@
+"""The outbox: notifications that must reach people, committed together with their cause and delivered from here."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from actors.store.log import tenant_id
+from actors.store.records import Delivery, NewNotification, Notification, Severity
+
+_COLUMNS = """
+    key, channel, name, kind, severity, created, not_before, payload, coalesce(incident, ''), outbox.id,
+    state, attempts, error
+"""
+
+
+def enqueue(connection: sqlite3.Connection, notifications: Iterable[NewNotification]) -> None:
+    """Add pending notifications; a key that exists changes nothing."""
+    connection.executemany(
+        """
+        INSERT INTO outbox
+            (key, channel, tenant, kind, severity, created, not_before, payload, incident, state, attempts, error)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0, '') ON CONFLICT (key) DO NOTHING
+        """,
+        [
+            (
+                new.key,
+                new.channel,
+                tenant_id(connection, new.tenant),
+                new.kind,
+                new.severity,
+                new.created,
+                new.not_before,
+                orjson.dumps(new.payload).decode(),
+                new.incident or None,
+            )
+            for new in notifications
+        ],
+    )
+
+
+def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> list[Notification]:
+    """Pending notifications of a channel whose time has come, oldest first."""
+    rows = connection.execute(
+        f"""
+        SELECT {_COLUMNS} FROM outbox JOIN tenants ON tenants.id = tenant
+        WHERE state = 'pending' AND channel = ? AND not_before <= ? ORDER BY outbox.id LIMIT ?
+        """,  # noqa: S608 - a constant
+        (channel, now, limit),
+    )
+    return [_notification(*row) for row in rows]
+
+
+def _notification(*row: Any) -> Notification:
+    key, channel, tenant, kind, severity, created, not_before, payload, incident, number, state, attempts, error = row
+    return Notification(
+        key=key,
+        channel=channel,
+        tenant=tenant,
+        kind=kind,
+        severity=Severity(severity),
+        created=created,
+        not_before=not_before,
+        payload=orjson.loads(payload),
+        incident=incident,
+        id=number,
+        state=Delivery(state),
+        attempts=attempts,
+        error=error,
+    )
+
+
+def next_due(connection: sqlite3.Connection, channel: str) -> int | None:
+    """When the next pending notification of a channel may be tried."""
+    at: int | None = connection.execute(
+        "SELECT min(not_before) FROM outbox WHERE state = 'pending' AND channel = ?", (channel,)
+    ).fetchone()[0]
+    return at
+
+
+def settle(
+    connection: sqlite3.Connection,
+    notification: int,
+    state: Delivery,
+    *,
+    attempts: int,
+    at: int,
+    not_before: int,
+    error: str,
+) -> None:
+    """Record the outcome of a delivery attempt. What has been delivered stays so."""
+    connection.execute(
+        """
+        UPDATE outbox SET state = ?, attempts = ?, settled = ?, not_before = ?, error = ?
+        WHERE id = ? AND state <> 'delivered'
+        """,
+        (state, attempts, at, not_before, error, notification),
+    )
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Delivery → notifications."""
+    return dict.fromkeys(Delivery, 0) | {
+        Delivery(state): count
+        for state, count in connection.execute("SELECT state, count(*) FROM outbox GROUP BY state")
+    }

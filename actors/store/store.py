@@ -1,0 +1,369 @@
+"""The store actor: everyone's writes, group by group, on one connection; everyone's reads on another."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from actors.kernel.actor import Actor
+from actors.kernel.clock import entropy, monotonic
+from actors.kernel.mailbox import Mailbox
+from actors.store import findings as watch
+from actors.store import log, outbox, schema, upkeep
+from actors.store.driver import Driver, ThreadDriver
+from actors.store.premises import DATABASE, Ballast, DataDirLock
+from actors.store.protocol import StoreUnavailable
+from actors.store.records import (
+    Appended,
+    Committed,
+    DeadLetter,
+    Delivery,
+    EventRow,
+    Findings,
+    Incident,
+    Kind,
+    LogEntry,
+    NewEntry,
+    NewNotification,
+    Notification,
+    StoreStatus,
+    Watermark,
+)
+from actors.store.writer import Append, Change, DiskFailed, Outcome, Request, Writer, primary_code, reason_of
+
+R = TypeVar("R")
+
+BATCH_MAX = 256
+"""Requests in one transaction: enough to make the fsync cheap, few enough that nobody waits long."""
+
+HANG_S = 4.0
+"""Who waits for a disk that does not answer is told after this long."""
+
+IDLE_S = 1.0
+"""After this long without a write the WAL is emptied into the database."""
+
+CHECKPOINT_CHANGES = 12_000
+"""Rows changed (some 4,000 events, 4 MB of WAL) after which the WAL is moved into the database between two batches."""
+
+BALLAST_BYTES = 64 << 20
+
+
+class SqliteStore(Actor[Request]):
+    """`Store` on SQLite. Its failure ends the process: start it with Restart.NEVER and a rejecting mailbox.
+
+    `on_trouble` is called with a sentence when writes begin to fail, and with None when they work again.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        driver: Driver | None = None,
+        ballast_bytes: int = BALLAST_BYTES,
+        on_trouble: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self._data_dir = data_dir
+        self._path = data_dir / DATABASE
+        self._driver = driver or ThreadDriver()
+        self._ballast_bytes = ballast_bytes
+        self._on_trouble = on_trouble
+        self._followers: list[Mailbox[Committed]] = []
+        self._lock: DataDirLock | None = None
+        self._ballast: Ballast
+        self._writer: Writer
+        self._key: bytes
+        self._open = False
+        self._trouble: str | None = None
+        self._changes = 0
+        self._duplicates = 0
+        self._last_seq = 0
+        self._cursor = 0
+        self._unscored: list[tuple[int, asyncio.Future[None]]] = []
+        self._last_commit_s = 0.0
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Lock the data directory, check the database and bring its schema up to date. Raises UserError."""
+        self._lock = DataDirLock(self._data_dir)
+        self._ballast = Ballast(self._data_dir, self._ballast_bytes)
+        self._ballast.fill()
+        self._writer, self._key = await self._driver.open(self._path, self._prepare)
+        self._last_seq = self._writer.log.last_seq
+        self._cursor = (await self.load_watch()).cursor
+        self._open = True
+
+    def _prepare(self, connection: sqlite3.Connection) -> tuple[Writer, bytes]:
+        schema.check(connection, self._path)
+        schema.migrate(connection, self._path)
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('payer_key', ?)", (entropy(32),))
+        key = connection.execute("SELECT value FROM meta WHERE key = 'payer_key'").fetchone()[0]
+        return Writer(connection), key
+
+    async def run(self) -> None:
+        """Commit what is asked for, batch by batch."""
+        try:
+            while True:
+                batch: Sequence[Any] = ()
+                with anyio.move_on_after(IDLE_S if self._changes else None):
+                    batch = await self.mailbox.take(BATCH_MAX)
+                # Shielded: a transaction is either written and answered, or neither.
+                with anyio.CancelScope(shield=True):
+                    await (self._commit(batch) if batch else self._idle())
+        finally:
+            self._open = False
+            _refuse(await self._waiting(), "the store has stopped")
+
+    async def stop(self) -> None:
+        """Empty the WAL and close; what waited in the mailbox is written by then."""
+        self._open = False
+        try:
+            if self._changes:
+                await self._checkpoint(truncate=True)
+        finally:
+            await self._driver.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    async def _idle(self) -> None:
+        self._ballast.fill()
+        await self._checkpoint(truncate=True)
+
+    async def _commit(self, batch: Sequence[Request]) -> None:
+        requests = self._admit(batch)
+        started = monotonic()
+        try:
+            outcome = await self._on_disk(partial(self._writer.write, requests=requests), requests)
+        except (sqlite3.Error, StoreUnavailable) as error:
+            self._failed(error, requests)
+            return
+        except DiskFailed as error:
+            _refuse(requests, str(error))
+            raise
+        self._last_commit_s = monotonic() - started
+        self._duplicates += outcome.duplicates
+        self._changes += outcome.changes
+        self._publish(outcome)
+        if self._trouble is not None and not self._ballast.missing:
+            self._trouble = None
+            self._on_trouble(None)
+        if self._changes >= CHECKPOINT_CHANGES:
+            await self._checkpoint(truncate=False)
+
+    def _admit(self, batch: Sequence[Request]) -> list[Request]:
+        """Without those whose sender went away; while the ballast is missing its room is kept for all but events."""
+        requests = [request for request in batch if not request.done.done()]
+        if not self._ballast.missing or self._ballast.recover():
+            return requests
+        events = [one for one in requests if isinstance(one, Append) and one.entry.kind is Kind.EVENT]
+        _refuse(events, "the disk is nearly full: no more events until there is room")
+        return [request for request in requests if request not in events]
+
+    async def _on_disk(self, work: Callable[[sqlite3.Connection], R], waiting: Sequence[Request] = ()) -> R:
+        """Run it with the writing connection. As long as the disk does not answer, all who wait are refused."""
+        writing = self._driver.write(work)
+        while not writing.done():
+            await asyncio.wait((writing,), timeout=HANG_S)
+            if not writing.done():
+                self._report("the disk does not answer")
+                _refuse(waiting, "the disk does not answer")
+                waiting = await self._waiting()
+        return writing.result()
+
+    async def _waiting(self) -> Sequence[Any]:
+        return await self.mailbox.take(self.mailbox.depth) if self.mailbox.depth else ()
+
+    def _publish(self, outcome: Outcome) -> None:
+        if outcome.entries:
+            self._last_seq = outcome.entries[-1].seq
+            committed = Committed(outcome.entries)
+            for follower in self._followers:
+                follower.offer(committed)
+        for request, result in outcome.results:
+            if request.done.done():
+                continue
+            if isinstance(result, Exception):
+                request.done.set_exception(result)
+            else:
+                request.done.set_result(result)
+
+    def _failed(self, error: sqlite3.Error | StoreUnavailable, requests: Sequence[Request]) -> None:
+        if isinstance(error, StoreUnavailable):
+            reason = str(error)
+        else:
+            reason = reason_of(error)
+            if primary_code(error) == sqlite3.SQLITE_FULL:
+                self._ballast.give_up()
+        _refuse(requests, reason)
+        self._report(reason)
+
+    def _report(self, reason: str) -> None:
+        if self._trouble is None:
+            self._trouble = reason
+            self._on_trouble(reason)
+
+    async def _checkpoint(self, *, truncate: bool) -> None:
+        self._changes = 0
+        try:
+            await self._on_disk(partial(upkeep.checkpoint, truncate=truncate))
+        except sqlite3.Error as error:
+            self._report(reason_of(error))
+
+    async def _change(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        result: R = await self._submit(Change(work, asyncio.get_running_loop().create_future()))
+        return result
+
+    async def _submit(self, request: Request) -> Any:
+        if not self._open:
+            raise StoreUnavailable("the store is not running")
+        if not self.mailbox.offer(request):
+            raise StoreUnavailable("too many writes wait")
+        return await request.done
+
+    async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        try:
+            return await self._driver.read(work)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the database cannot be read: {error}") from error
+
+    # --- the log -----------------------------------------------------------------------------------------------------
+
+    async def append(self, entry: NewEntry) -> Appended:
+        """As `Store`."""
+        appended: Appended = await self._submit(Append(entry, asyncio.get_running_loop().create_future()))
+        return appended
+
+    def follow(self, reader: Mailbox[Committed]) -> None:
+        """As `Store`. Following twice is following once."""
+        if not any(reader is follower for follower in self._followers):
+            self._followers.append(reader)
+
+    def unfollow(self, reader: Mailbox[Committed]) -> None:
+        """As `Store`."""
+        self._followers = [follower for follower in self._followers if follower is not reader]
+
+    async def read_log(self, after: int, limit: int) -> list[LogEntry]:
+        """As `Store`."""
+        return await self._read(partial(log.read_log, after=after, limit=limit))
+
+    async def events(
+        self, *, tenant: str | None, since: int | None, after: int, limit: int, newest: bool = False
+    ) -> list[EventRow]:
+        """As `Store`."""
+        return await self._read(
+            partial(log.events, tenant=tenant, since=since, after=after, limit=limit, newest=newest)
+        )
+
+    # --- the watch ---------------------------------------------------------------------------------------------------
+
+    async def load_watch(self) -> Watermark:
+        """As `Store`."""
+        return await self._read(watch.load_watch)
+
+    async def commit_findings(self, findings: Findings) -> None:
+        """As `Store`. Raises ValueError if the cursor would go back."""
+        await self._change(partial(watch.commit_findings, findings=findings))
+        self._cursor = findings.cursor
+        for seq, scored in self._unscored:
+            if seq <= self._cursor and not scored.done():
+                scored.set_result(None)
+        self._unscored = [(seq, scored) for seq, scored in self._unscored if not scored.done()]
+
+    async def scored(self, seq: int) -> None:
+        """As `Store`."""
+        if seq > self._cursor:
+            scored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._unscored.append((seq, scored))
+            await scored
+
+    async def count_crash(self, actor: str, seq: int, error: str, at: int) -> int:
+        """As `Store`."""
+        return await self._change(partial(watch.count_crash, actor=actor, seq=seq, error=error, at=at))
+
+    # --- incidents and their notifications ---------------------------------------------------------------------------
+
+    async def incidents(self, *, tenant: str | None, state: str | None = None, limit: int = 500) -> list[Incident]:
+        """As `Store`: the newest `limit` of them."""
+        return await self._read(partial(watch.incidents, tenant=tenant, state=state, limit=limit))
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        """As `Store`."""
+        return await self._read(partial(watch.incident, incident_id=incident_id))
+
+    async def enqueue(self, notifications: Sequence[NewNotification]) -> None:
+        """As `Store`."""
+        await self._change(partial(outbox.enqueue, notifications=notifications))
+
+    async def due(self, channel: str, now: int, limit: int) -> list[Notification]:
+        """As `Store`."""
+        return await self._read(partial(outbox.due, channel=channel, now=now, limit=limit))
+
+    async def next_due(self, channel: str) -> int | None:
+        """As `Store`."""
+        return await self._read(partial(outbox.next_due, channel=channel))
+
+    async def settle(
+        self, notification: int, state: Delivery, *, attempts: int, at: int, not_before: int = 0, error: str = ""
+    ) -> None:
+        """As `Store`."""
+        await self._change(
+            partial(
+                outbox.settle,
+                notification=notification,
+                state=state,
+                attempts=attempts,
+                at=at,
+                not_before=not_before,
+                error=error,
+            )
+        )
+
+    # --- dead letters ------------------------------------------------------------------------------------------------
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """As `Store`."""
+        return await self._read(watch.dead_letters)
+
+    async def revive(self, dead_letter: int, at: int) -> bool:
+        """As `Store`; False also if it was revived before."""
+        return await self._change(partial(watch.revive, log=self._writer.log, dead_letter=dead_letter, at=at))
+
+    # --- upkeep ------------------------------------------------------------------------------------------------------
+
+    async def payer_key(self) -> bytes:
+        """As `Store`."""
+        return self._key
+
+    async def status(self) -> StoreStatus:
+        """As `Store`."""
+        stored, open_incidents, notifications = await self._read(upkeep.counts)
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        return StoreStatus(
+            bytes=self._path.stat().st_size,
+            wal_bytes=wal.stat().st_size if wal.exists() else 0,
+            last_commit_ms=self._last_commit_s * 1_000,
+            stored=stored,
+            duplicates=self._duplicates,
+            last_seq=self._last_seq,
+            cursor=self._cursor,
+            open_incidents=open_incidents,
+            notifications=notifications,
+        )
+
+    async def backup(self, target: Path) -> int:
+        """As `Store`. Raises UserError."""
+        return await self._driver.aside(partial(upkeep.backup, target=target))
+
+    async def prune(self, *, before: int, limit: int) -> int:
+        """As `Store`."""
+        return await self._change(partial(upkeep.prune, before=before, limit=limit))
+
+
+def _refuse(requests: Sequence[Request], reason: str) -> None:
+    for request in requests:
+        if not request.done.done():
+            request.done.set_exception(StoreUnavailable(reason))

@@ -1,0 +1,136 @@
+"""Keeping the database in shape: checkpoints, retention, copies."""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from actors.store import outbox, schema
+from actors.store.findings import cursor_of
+from actors.store.premises import DATABASE, DataDirLock
+from config.errors import BadInput, UserError
+
+
+def checkpoint(connection: sqlite3.Connection, *, truncate: bool) -> None:
+    """Move the WAL into the database as far as readers allow; with `truncate`, empty it if nobody reads."""
+    connection.execute("PRAGMA busy_timeout = 0")  # never wait for a reader: there will be another time
+    try:
+        connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if truncate else 'PASSIVE'})").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {schema.BUSY_TIMEOUT_MS}")
+
+
+def prune(connection: sqlite3.Connection, *, before: int, limit: int) -> int:
+    """Drop archived bodies, then log rows, received before this time, at most `limit`; returns how many.
+
+    Rows that a restart would fold again stay, and so does the newest: from it the next seq is counted.
+    """
+    bodies = _older("SELECT seq, at FROM archive JOIN log USING (seq) ORDER BY seq LIMIT ?", connection, before, limit)
+    connection.executemany("DELETE FROM archive WHERE seq = ?", bodies)
+    folded = min(cursor_of(connection, "watch"), cursor_of(connection, "snapshot"))
+    rows = _older(
+        "SELECT seq, at FROM log WHERE seq < ? AND seq < (SELECT max(seq) FROM log) ORDER BY seq LIMIT ?",
+        connection,
+        before,
+        limit - len(bodies),
+        folded + 1,
+    )
+    for table in ("scores", "crashes", "archive", "log"):
+        connection.executemany(f"DELETE FROM {table} WHERE seq = ?", rows)  # noqa: S608 - constants
+    return len(bodies) + len(rows)
+
+
+def _older(sql: str, connection: sqlite3.Connection, before: int, limit: int, *bounds: int) -> list[tuple[int]]:
+    # The oldest rows come first, so looking at `limit` of them is enough.
+    return [(seq,) for seq, at in connection.execute(sql, (*bounds, limit)) if at < before]
+
+
+def counts(connection: sqlite3.Connection) -> tuple[int, int, dict[str, int]]:
+    """Events ever stored, open incidents, and notifications by their state."""
+    stored: int = connection.execute("SELECT value FROM meta WHERE key = 'stored'").fetchone()[0]
+    opened: int = connection.execute("SELECT count(*) FROM incidents WHERE state = 'open'").fetchone()[0]
+    return stored, opened, outbox.counts(connection)
+
+
+def copy_into(connection: sqlite3.Connection, target: Path) -> int:
+    """Write a consistent, durable copy; returns its size in bytes. `target` appears whole or not at all."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection.execute("PRAGMA query_only = OFF")  # only the copy is written, but SQLite does not look that closely
+        connection.execute("VACUUM INTO ?", (str(partial),))
+        sync(partial)
+        partial.rename(target)
+        sync(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{target}: the backup could not be written: {error}") from error
+    return target.stat().st_size
+
+
+def backup(connection: sqlite3.Connection, target: Path) -> int:
+    """As `copy_into`, but never over a file that exists."""
+    if target.exists():
+        raise UserError(f"{target}: exists already; name another file")
+    return copy_into(connection, target)
+
+
+def restore(backup_file: Path, data_dir: Path) -> Path | None:
+    """Put a backup in the place of the database; returns where the old one is now, if there was one.
+
+    Raises UserError when a daemon runs on the data directory, BadInput when the file is not a whole backup.
+    """
+    lock = DataDirLock(data_dir)
+    try:
+        _examine(backup_file)
+        database = data_dir / DATABASE
+        copy = data_dir / f"{DATABASE}.restoring"
+        shutil.copyfile(backup_file, copy)
+        copy.chmod(0o600)
+        sync(copy)
+        aside = _set_aside(database) if database.exists() else None
+        copy.rename(database)
+        sync(data_dir)
+        return aside
+    finally:
+        lock.release()
+
+
+def _examine(backup_file: Path) -> None:
+    if not backup_file.is_file():
+        raise BadInput(f"{backup_file}: no such file")
+    connection = sqlite3.connect(f"{backup_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    try:
+        version = schema.version_of(connection)
+        damage = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise BadInput(f"{backup_file}: not a backup of nightdesk ({error})") from error
+    finally:
+        connection.close()
+    if damage != "ok":
+        raise BadInput(f"{backup_file}: the backup is damaged ({damage})")
+    if not 1 <= version <= max(schema.migrations()):
+        raise BadInput(f"{backup_file}: schema {version} is not one that this nightdesk knows")
+
+
+def _set_aside(database: Path) -> Path:
+    aside = next(
+        path for number in range(1, 10_000) if not (path := database.with_name(f"{DATABASE}.{number}.old")).exists()
+    )
+    # A link first: at no moment is there no database, which a daemon would take for a fresh start.
+    aside.hardlink_to(database)
+    wal = database.with_name(f"{DATABASE}-wal")
+    if wal.exists():
+        wal.rename(aside.with_name(f"{aside.name}-wal"))
+    database.with_name(f"{DATABASE}-shm").unlink(missing_ok=True)
+    return aside
+
+
+def sync(path: Path) -> None:
+    """Return when a file or directory is on the disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
