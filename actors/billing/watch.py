@@ -10,7 +10,7 @@ from actors.billing.detectors import DETECTORS
 from actors.billing.detectors.base import NEVER, Finding, Rules
 from actors.billing.events import normalise
 from actors.billing.facts import Fact
-from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, Severity
+from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
 
 Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
 
@@ -19,6 +19,42 @@ READERS: dict[type[Fact], tuple[int, ...]] = {
     for fact in {fact for detector in DETECTORS for fact in detector.reads}
 }
 """Which detectors are shown which facts, as positions in DETECTORS."""
+
+
+class Transition(Protocol):
+    """One step in the life of an incident."""
+
+    @property
+    def state(self) -> str:
+        """opened, updated or resolved."""
+
+    @property
+    def at(self) -> int:
+        """Log time."""
+
+    @property
+    def incident(self) -> Incident:
+        """As it was after the step."""
+
+
+class Changes(Protocol):
+    """What has come of the entries since the last drain."""
+
+    @property
+    def transitions(self) -> Sequence[Transition]:
+        """In the order in which they happened."""
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]:
+        """Each that changed, as it is now."""
+
+    @property
+    def notifications(self) -> tuple[NewNotification, ...]:
+        """For the outbox."""
+
+    @property
+    def false_positives(self) -> tuple[str, ...]:
+        """Ids of incidents to mark."""
 
 
 class Incidents(Protocol):
@@ -39,6 +75,9 @@ class Incidents(Protocol):
 
     def command(self, data: Json) -> None:
         """An operator's word."""
+
+    def drain(self) -> Changes:
+        """What changed since the last drain."""
 
     def save(self) -> Parts:
         """The parts of its state that changed since the last save."""
@@ -210,6 +249,10 @@ class Watch:
             quiet_s=data.get("quiet_s", 3600),
         )
         self._incidents.observe(alarm, entry.seq)
+
+    def drain(self) -> Changes:
+        """What became of the incidents since the last drain."""
+        return self._incidents.drain()
 
     def snapshot(self) -> dict[tuple[str, str], tuple[int, bytes]]:
         """The parts that changed since the last snapshot; together with all the earlier ones, the whole state."""

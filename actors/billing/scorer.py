@@ -1,0 +1,162 @@
+"""Follows the log, shows it to the watch, and commits what that finds together with how far it read."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+from anyio.lowlevel import checkpoint
+
+from actors.billing.watch import Changes, Reading, Watch
+from actors.kernel.actor import Actor
+from actors.kernel.clock import Clock, monotonic
+from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import DAEMON, Committed, Findings, Kind, LogEntry, NewEntry, Severity, Snapshot
+
+log = structlog.get_logger()
+
+BATCH_MAX = 512  # entries in one commit when reading from the log
+YIELD_EVERY = 32  # entries, some 1.5 ms: longer would show in the answers to webhooks
+SNAPSHOT_ENTRIES = 5_000
+SNAPSHOT_S = 30.0
+RETRY_S = 0.5
+CRASHES_MAX = 3  # of one entry; the store then makes it a dead letter
+
+
+class Scorer(Actor[Committed]):
+    """One cursor through the log.
+
+    What the store hands over from memory is read if it follows on what was read before; otherwise, and after a
+    restart, the log itself is. `wake` is told the channels that have something new to deliver.
+    """
+
+    def __init__(self, store: Store, watch: Watch, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
+        self._store = store
+        self._watch = watch
+        self._clock = clock
+        self._wake = wake
+        self._cursor = 0
+        self._skipped: frozenset[int] = frozenset()
+        self._snapshot_seq = 0
+        self._snapshot_at = 0.0
+
+    @property
+    def cursor(self) -> int:
+        """The seq of the last entry whose findings are committed."""
+        return self._cursor
+
+    async def start(self) -> None:
+        """Restore the state as of the cursor: the snapshot, and the log from there, whose findings are known."""
+        self._store.follow(self.mailbox)
+        mark = await self._store.load_watch()
+        self._skipped = mark.skipped
+        fresh = self._watch.restore(mark.snapshot.parts, mark.open_incidents)
+        if fresh:
+            log.warning("warm_up_restarted", reason="the saved state is of another version", parts=fresh)
+        self._cursor = self._snapshot_seq = mark.snapshot.seq
+        while self._cursor < mark.cursor:
+            entries = await self._store.read_log(self._cursor, min(BATCH_MAX, mark.cursor - self._cursor))
+            if not entries:
+                break
+            await self._fold(entries)
+            self._watch.drain()
+            self._cursor = entries[-1].seq
+        self._cursor = mark.cursor
+        self._snapshot_at = monotonic()
+
+    async def stop(self) -> None:
+        """What was not committed is read again by the next scorer."""
+        self._store.unfollow(self.mailbox)
+
+    async def run(self) -> None:
+        """Read whatever is new, for ever."""
+        await self._read_log()
+        while True:
+            commits = await self.mailbox.take()
+            told = [commit for commit in commits if isinstance(commit, Committed)]
+            entries = [entry for commit in told for entry in commit.entries if entry.seq > self._cursor]
+            if entries and entries[0].seq == self._cursor + 1 and entries[-1].seq == self._cursor + len(entries):
+                await self._read(entries)
+            elif entries or len(told) < len(commits):
+                await self._read_log()
+
+    async def _read_log(self) -> None:
+        while entries := await self._store.read_log(self._cursor, BATCH_MAX):
+            await self._read(entries)
+
+    async def _read(self, entries: Sequence[LogEntry]) -> None:
+        """Fold them and commit."""
+        readings = await self._fold(entries)
+        changes = self._watch.drain()
+        findings = Findings(
+            cursor=entries[-1].seq,
+            incidents=changes.incidents,
+            notifications=changes.notifications,
+            scores={seq: reading.score for seq, reading in readings.items()},
+            flagged=frozenset(seq for seq, reading in readings.items() if reading.flagged),
+            false_positives=changes.false_positives,
+            snapshot=self._snapshot(entries[-1].seq),
+        )
+        await self._commit(findings)
+        self._cursor = findings.cursor
+        if findings.notifications:
+            self._wake({notification.channel for notification in findings.notifications})
+        self._tell(changes)
+
+    async def _fold(self, entries: Sequence[LogEntry]) -> dict[int, Reading]:
+        """The readings of the events that have a score."""
+        readings: dict[int, Reading] = {}
+        for number, entry in enumerate(entries, 1):
+            if entry.seq in self._skipped:
+                continue
+            try:
+                reading = self._watch.apply(entry)
+            except Exception as error:
+                await self._count_crash(entry, error)
+                raise
+            if reading.score:
+                readings[entry.seq] = reading
+            if number % YIELD_EVERY == 0:
+                await checkpoint()
+        return readings
+
+    def _snapshot(self, seq: int) -> Snapshot | None:
+        if seq - self._snapshot_seq < SNAPSHOT_ENTRIES and monotonic() - self._snapshot_at < SNAPSHOT_S:
+            return None
+        self._snapshot_seq, self._snapshot_at = seq, monotonic()
+        return Snapshot(seq, self._watch.snapshot())
+
+    async def _commit(self, findings: Findings) -> None:
+        """Until the store takes it: what was found is in memory, and finding it again would give no other."""
+        while True:
+            try:
+                await self._store.commit_findings(findings)
+                return
+            except StoreUnavailable as error:
+                log.warning("findings_wait", reason=str(error))
+                await self._clock.sleep(RETRY_S)
+
+    async def _count_crash(self, entry: LogEntry, error: Exception) -> None:
+        """The supervisor restarts us; an entry that goes on crashing is then passed by, and people are told."""
+        at, reason = self._clock.now(), f"{type(error).__name__}: {error}"
+        if await self._store.count_crash(self.name, entry.seq, reason, at) < CRASHES_MAX:
+            return
+        alarm = {
+            "signal": "dead_letter",
+            "scope": self.name,
+            "severity": Severity.WARNING,
+            "title": f"An input of {entry.tenant or 'the daemon'} could not be read and was put aside",
+            "evidence": {"seq": entry.seq, "error": reason, "first": "nightdesk dead-letters lists it"},
+        }
+        await self._store.append(NewEntry(Kind.ALARM, DAEMON, at, alarm))
+
+    def _tell(self, changes: Changes) -> None:
+        for step in changes.transitions:
+            incident, event = step.incident, f"incident_{step.state}"
+            log.info(
+                event,
+                tenant=incident.tenant,
+                signal=incident.signal,
+                scope=incident.scope,
+                severity=incident.severity,
+                incident=incident.id,
+                seq=self._cursor,
+            )
