@@ -1,0 +1,236 @@
+"""The public port: HTTP in front of the gate, with a limit on everything a stranger can hold or fill."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from heapq import nsmallest
+from http import HTTPStatus
+from operator import itemgetter
+from typing import Any, Final, Never, cast
+
+import anyio
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from actors.billing.webhook import TOO_LARGE, UNAVAILABLE, UNKNOWN, Gate, Refused, Verdict
+from actors.kernel.actor import Actor
+from actors.kernel.clock import io_sleep, monotonic
+from actors.kernel.mailbox import MailboxFull
+from actors.store.protocol import StoreUnavailable
+from config.errors import UserError
+
+BODY_MAX: Final = 1 << 20
+CONNECTIONS_MAX: Final = 1024
+ARRIVING_MAX: Final = 32 << 20
+"""Bytes of bodies that are still arriving, together."""
+HEADER_S: Final = 10.0
+"""From the first byte of a request to the end of its headers."""
+BODY_S: Final = 20.0
+IDLE_S: Final = 75.0
+"""Longer than reverse proxies keep a connection idle, so that they are the ones to close it."""
+DRAIN_S: Final = 2.0
+BACKLOG: Final = 1024
+
+HEALTHY: Final = Verdict(200, "ok")
+INCOMPLETE: Final = Verdict(400, "body is incomplete")
+NOT_ALLOWED: Final = Verdict(405, "method not allowed")
+TOO_SLOW: Final = Verdict(408, "body took too long")
+
+log = logging.getLogger("nightdesk.listener")
+log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+
+
+class Answer(web.StreamResponse):
+    """A response rendered once and sent as it is: aiohttp renders each anew, at a third of the cost of an exchange."""
+
+    def __init__(self, verdict: Verdict, *, close: bool) -> None:
+        super().__init__(status=verdict.status)
+        self._keep_alive = not close
+        body = verdict.reason.encode()
+        lines = [
+            f"HTTP/1.1 {verdict.status} {HTTPStatus(verdict.status).phrase}",
+            "Content-Type: text/plain; charset=utf-8",
+            f"Content-Length: {len(body)}",
+            "X-Content-Type-Options: nosniff",
+        ]
+        if verdict.retry_after_s:
+            lines.append(f"Retry-After: {verdict.retry_after_s}")
+        if close:
+            lines.append("Connection: close")
+        self._head = "\r\n".join((*lines, "", "")).encode()
+        self._whole = self._head + body
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send it. Raises ConnectionResetError when the client is gone, or does not read what it is sent."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        if request.protocol.writing_paused:
+            transport.abort()
+            raise ConnectionResetError
+        transport.write(self._head if request.method == "HEAD" else self._whole)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Everything has been sent already."""
+
+
+@lru_cache(256)
+def answer(verdict: Verdict, *, close: bool) -> Answer:
+    """The one answer there is for each verdict."""
+    return Answer(verdict, close=close)
+
+
+class Connection(web.RequestHandler):
+    """Knows how long it has kept us waiting: `idle_since` (None: we are at work), `began` (None: between requests)."""
+
+    __slots__ = ("began", "idle_since")
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.idle_since: float | None = monotonic()
+        self.began: float | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Note when a request begins to arrive."""
+        if self.began is None:
+            self.began = monotonic()
+        super().data_received(data)
+
+    def answered(self) -> None:
+        """It is the client's turn again."""
+        self.began = None
+        self.idle_since = monotonic()
+
+    def cut(self) -> None:
+        """End it at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Server(web.Server):
+    """aiohttp's low-level server: a router costs as much as everything the gate does."""
+
+    def __call__(self) -> Connection:
+        """A new connection; where there are too many, those that have kept us waiting longest make room."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            waiting = [(one.idle_since, one) for one in self.open() if one.idle_since is not None]
+            # Many at a time, so that a flood does not have us sort for every single one.
+            for _, one in nsmallest(CONNECTIONS_MAX // 16, waiting, key=itemgetter(0)):
+                one.cut()
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def open(self) -> list[Connection]:
+        """The connections that have a client."""
+        return [one for one in self._connections if isinstance(one, Connection) and one.transport is not None]
+
+
+class Listener(Actor[Never]):
+    """Serves webhooks and /healthz on sockets that are bound already, and leaves them open for whoever comes next."""
+
+    def __init__(self, gate: Gate, sockets: Sequence[socket.socket]) -> None:
+        self._gate = gate
+        self._sockets = sockets
+        self._arriving = 0
+        self._draining = False
+        self._server: Server | None = None
+        self._accepting: list[asyncio.Server] = []
+
+    async def start(self) -> None:
+        """Serve."""
+        await self._gate.open()
+        self._server = Server(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,  # signatures are over the bytes as they came
+            keepalive_timeout=IDLE_S,
+            lingering_time=DRAIN_S,
+            logger=log,
+        )
+        loop = asyncio.get_running_loop()
+        for each in self._sockets:
+            self._accepting.append(await loop.create_server(self._server, sock=each.dup(), backlog=BACKLOG))
+
+    async def run(self) -> None:
+        """Once a second, end what takes too long and file what failed."""
+        while True:
+            await io_sleep(1.0)
+            if self._server is not None:
+                overdue = monotonic() - HEADER_S
+                for connection in self._server.open():
+                    if connection.idle_since is not None and (connection.began or overdue) < overdue:
+                        connection.cut()
+            with suppress(StoreUnavailable, MailboxFull):  # counted on, and filed once the store writes again
+                await self._gate.file_failures()
+
+    async def stop(self) -> None:
+        """Accept no more, answer what has come with the word that this connection closes, and let clients go."""
+        self._draining = True
+        for accepting in self._accepting:
+            accepting.close()
+        if self._server is None:
+            return
+        end = monotonic() + DRAIN_S
+        while self._server.connections and monotonic() < end:
+            await io_sleep(0.02)
+        await self._server.shutdown(0.1)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast("Connection", request.protocol)
+        try:
+            verdict = await self._judge(request, connection)
+        except Refused as refused:
+            verdict = refused.verdict
+        except (ConnectionError, web.RequestPayloadError):
+            verdict = INCOMPLETE
+        if verdict.status >= 400:
+            self._gate.refused[verdict.reason] += 1
+        connection.answered()
+        return answer(verdict, close=self._draining or not request.keep_alive or not request.content.is_eof())
+
+    async def _judge(self, request: web.BaseRequest, connection: Connection) -> Verdict:
+        path = request.raw_path.partition("?")[0]
+        if path == "/healthz":
+            return HEALTHY if request.method in {"GET", "HEAD"} else NOT_ALLOWED
+        if not path.startswith("/webhook"):
+            return UNKNOWN
+        if request.method != "POST":
+            return NOT_ALLOWED
+        if (request.content_length or 0) > BODY_MAX:
+            return TOO_LARGE
+        if (door := self._gate.door(path)) is None:
+            return UNKNOWN
+        content = request.content
+        body = content.read_nowait() if content.is_eof() else await self._read(request)
+        connection.idle_since = None
+        return await self._gate.deliver(door, request.headers.get("Stripe-Signature", ""), body)
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """A body that has not come with its headers. Raises Refused when it is too large or too slow."""
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = bytearray()
+        try:
+            with anyio.move_on_after(BODY_S):
+                while part := await request.content.readany():
+                    body += part
+                    self._arriving += len(part)
+                    if len(body) > BODY_MAX:
+                        raise Refused(TOO_LARGE)
+                    if self._arriving > ARRIVING_MAX:
+                        raise Refused(UNAVAILABLE)
+                return bytes(body)
+        finally:
+            self._arriving -= len(body)
+        raise Refused(TOO_SLOW)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket of our own. Raises UserError when the port is taken or the address is not ours."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UserError(f"{host}:{port}: cannot listen here: {error.strerror}; is another daemon running?") from error

@@ -1,0 +1,194 @@
+"""The gate: what becomes of a delivery before anyone looks at what it says. Knows the rules, not HTTP."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final, Literal
+
+import orjson
+
+from actors.billing.projection import Projector
+from actors.billing.signature import verified
+from actors.kernel.clock import SECOND, Clock, entropy, monotonic
+from actors.kernel.mailbox import MailboxFull
+from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import Json, Kind, NewEntry
+
+Archive = Literal["redacted", "full", "none"]
+
+_MINUTE: Final = 60 * SECOND
+_DEFAULT: Final = "default"
+_ADDRESS_OF_DEFAULT: Final = "/webhooks/stripe"
+_ADDRESS: Final = "/webhook/"
+_EVENT_ID: Final = re.compile("[!-?A-~]{1,255}")  # printable, no space, no @
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who may deliver: under which token (None: only the tenant `default`, at its own address) and which secrets."""
+
+    name: str
+    token: str | None
+    secrets: tuple[bytes, ...]
+    per_second: float = 500
+    burst: int = 5000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What the sender is told. `reason` is short and says nothing a stranger could use."""
+
+    status: int
+    reason: str
+    retry_after_s: int = 0
+
+
+STORED: Final = Verdict(200, "stored")
+DUPLICATE: Final = Verdict(200, "duplicate")
+BAD_SIGNATURE: Final = Verdict(400, "signature does not match")
+NOT_JSON: Final = Verdict(400, "body is not JSON")
+NO_EVENT: Final = Verdict(400, "body is not an event with an id")
+UNKNOWN: Final = Verdict(404, "unknown address")
+TOO_LARGE: Final = Verdict(413, "body is too large")
+UNAVAILABLE: Final = Verdict(503, "cannot store now", retry_after_s=5)
+
+
+class Refused(Exception):
+    """The delivery is turned away with this verdict, and nothing was stored."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict
+
+
+class TokenBucket:
+    """`burst` at once, `per_second` in the long run, in monotonic time."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self.per_second = per_second
+        self.burst = burst
+        self._level = float(burst)
+        self._filled = monotonic()
+
+    def take(self) -> bool:
+        """Use one up; False if there is none."""
+        now = monotonic()
+        self._level = min(self.burst, self._level + (now - self._filled) * self.per_second)
+        self._filled = now
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+
+class Door:
+    """The address of one tenant."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        if not tenant.secrets:
+            raise ValueError(f"tenant {tenant.name} has no webhook secret")
+        self.tenant = tenant
+        self.quota = TokenBucket(tenant.per_second, tenant.burst)
+        # Who cannot sign is limited apart: a stranger who knows the token uses up nothing that is the tenant's.
+        self.strangers = TokenBucket(tenant.per_second, tenant.burst)
+        self.over_quota = Verdict(429, "too many events", retry_after_s=math.ceil(1 / tenant.per_second))
+        self.failed_signatures = 0
+
+    def hand_over(self, successor: "Door") -> None:
+        """What has been counted outlives a change of tokens, secrets or limits."""
+        successor.failed_signatures = self.failed_signatures
+        if (self.quota.per_second, self.quota.burst) == (successor.quota.per_second, successor.quota.burst):
+            successor.quota, successor.strangers = self.quota, self.strangers
+
+
+class Gate:
+    """Judges deliveries and stores what passes. Outlives its listener, so limits and counts survive a restart of it."""
+
+    def __init__(self, store: Store, clock: Clock, tenants: Iterable[Tenant], *, archive: Archive) -> None:
+        self.refused: Counter[str] = Counter()
+        """Requests turned away since start, by the reason they were told."""
+        self._store = store
+        self._clock = clock
+        self._archive = archive
+        self._projector = Projector(b"")
+        self._token_key = entropy(16)
+        self._doors: dict[str, Door] = {}
+        self._by_token: dict[bytes, Door] = {}
+        self._minute = clock.now() // _MINUTE
+        self.reconfigure(tenants)
+
+    async def open(self) -> None:
+        """Get ready for the first delivery: payers are hashed under the key of the store."""
+        self._projector = Projector(await self._store.payer_key())
+
+    def reconfigure(self, tenants: Iterable[Tenant]) -> None:
+        """From now on, admit these and no others. Raises ValueError for a tenant without a secret."""
+        doors = {tenant.name: Door(tenant) for tenant in tenants}
+        for name, door in self._doors.items():
+            if name in doors:
+                door.hand_over(doors[name])
+        self._doors = doors
+        self._by_token = {self._key_of(door.tenant.token): door for door in doors.values() if door.tenant.token}
+
+    def door(self, path: str) -> Door | None:
+        """Whose address this is."""
+        if path == _ADDRESS_OF_DEFAULT:
+            return self._doors.get(_DEFAULT)
+        return self._by_token.get(self._key_of(path.removeprefix(_ADDRESS))) if path.startswith(_ADDRESS) else None
+
+    def _key_of(self, token: str) -> bytes:
+        # How long a look-up takes depends on the key's bytes, which tell nothing about how near a guessed token was.
+        return blake2b(token.encode(errors="replace"), digest_size=16, key=self._token_key).digest()
+
+    async def deliver(self, door: Door, signature: str, body: bytes) -> Verdict:
+        """Verify, admit, parse, project and commit one delivery: returns once it is on disk. Raises Refused."""
+        now = self._clock.now()
+        if not verified(signature, body, door.tenant.secrets, now):
+            door.failed_signatures += 1
+            raise Refused(BAD_SIGNATURE if door.strangers.take() else door.over_quota)
+        if not door.quota.take():
+            raise Refused(door.over_quota)
+        event_id, event = _parse(body)
+        try:
+            appended = await self._store.append(self._entry(door.tenant.name, now, event_id, event, body))
+        except (StoreUnavailable, MailboxFull, TimeoutError) as error:
+            raise Refused(UNAVAILABLE) from error
+        return DUPLICATE if appended.duplicate else STORED
+
+    def _entry(self, tenant: str, now: int, event_id: str, event: Json, body: bytes) -> NewEntry:
+        match self._archive:
+            case "redacted":
+                # Projecting what is left is cheaper than projecting the whole, and says the same.
+                event = self._projector.redact(event)
+                archive = orjson.dumps(event)
+            case "full":
+                archive = body
+            case "none":
+                archive = None
+        return NewEntry(Kind.EVENT, tenant, now, self._projector.project(event), event_id, archive)
+
+    async def file_failures(self) -> None:
+        """Once a minute has passed, log how many signatures of each tenant failed in it. Raises StoreUnavailable."""
+        now = self._clock.now()
+        if now // _MINUTE == self._minute:
+            return
+        for door in self._doors.values():
+            if failed := door.failed_signatures:
+                await self._store.append(NewEntry(Kind.SIGNATURES, door.tenant.name, now, {"failed": failed}))
+                door.failed_signatures -= failed
+        self._minute = now // _MINUTE
+
+
+def _parse(body: bytes) -> tuple[str, Json]:
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(NOT_JSON) from error
+    if isinstance(event, dict):
+        event_id = event.get("id")
+        if isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id):
+            return event_id, event
+    raise Refused(NO_EVENT)
