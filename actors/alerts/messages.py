@@ -1,11 +1,12 @@
 """What an incident says to a person: what, how sure, since when, what first, and how to acknowledge it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from actors.alerts.routing import MANY_TENANTS
 from actors.alerts.runbook import FIRST
-from actors.store.records import Incident, Json
+from actors.store.records import Incident, Json, Severity
 
 OPENED, UPDATED, RESOLVED = "incident.opened", "incident.updated", "incident.resolved"
 
@@ -23,6 +24,7 @@ PAGES = {
 }
 MOST_NUMBERS = 8
 MOST_LINKS = 3
+MOST_LISTED = 10
 LONGEST_VALUE = 80
 
 
@@ -80,6 +82,39 @@ def resolved_text(incident: Incident, *, since: int, anomalies: int) -> str:
     )
     times = "once" if anomalies == 1 else f"{anomalies} times"
     return f"{incident.title}\nover after {duration((ended - since) / 1e6)} · seen {times} · {why}\n{incident.id}"
+
+
+def gathered(payloads: Sequence[Json], kind: str) -> dict[str, Any]:
+    """One message for many incidents of one signal, worst first; `evidence.incidents` names them all."""
+    ordered = sorted(payloads, key=lambda payload: -Severity(payload["severity"]).rank)
+    tenants = list(dict.fromkeys(payload["tenant"] for payload in ordered))
+    signal = _words(ordered[0]["signal"])
+    title = f"{len(ordered)} incidents: {signal}" + {OPENED: "", UPDATED: ", worse", RESOLVED: ", over"}[kind]
+    if len(tenants) >= MANY_TENANTS:
+        title += f" at {len(tenants)} tenants: is Stripe itself in trouble? (status.stripe.com)"
+    lines = [title]
+    for payload in ordered[:MOST_LISTED]:
+        where = f"{payload['tenant']} · " if len(tenants) > 1 else ""
+        lines.append(f"{where}{payload['scope']} · {payload['title']} · {payload['id']}")
+    if len(ordered) > MOST_LISTED:
+        lines.append(f"+{len(ordered) - MOST_LISTED} more: nightdesk incidents")
+    if kind != RESOLVED and (first := FIRST.get(ordered[0]["signal"])):
+        lines.append(f"first: {first}")
+    return {
+        **ordered[0],
+        "kind": kind,
+        "tenant": tenants[0] if len(tenants) == 1 else "",
+        "scope": "",
+        "title": title,
+        "text": "\n".join(lines),
+        "evidence": {"incidents": [payload["id"] for payload in ordered], "tenants": tenants},
+    }
+
+
+def heading(payload: Json) -> str:
+    """Who and what, in a few words: acme · refund spike."""
+    tenant = payload.get("tenant") or "nightdesk"
+    return f"{tenant} · {_words(payload['signal'])}" if payload.get("signal") else str(tenant)
 
 
 def _since(incident: Incident, at: int, since: int, anomalies: int, score: float) -> str:

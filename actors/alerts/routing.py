@@ -20,7 +20,7 @@ WAVE = 10 * MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A channel and what it carries. Programs match openings with their ends, so only people's messages are gathered."""
+    """A channel and what it carries. Programs match openings with ends, so only people's messages are gathered."""
 
     channel: str
     min_severity: Severity = Severity.INFO
