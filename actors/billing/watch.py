@@ -169,6 +169,7 @@ class Watch:
     """All tenants. `apply` takes the entries of the log in order; what comes of them is in the incidents."""
 
     def __init__(self, incidents: Incidents) -> None:
+        self.muted: frozenset[str] = frozenset()  # signals that open nothing, whoever the tenant
         self._incidents = incidents
         self._tenants: dict[str, TenantWatch] = {}
         self._now = 0  # log time; never goes back, whatever the clock of the machine did
@@ -217,9 +218,8 @@ class Watch:
             for finding in tenant.observe(fact, self._now):
                 if isinstance(finding, float):
                     score = max(score, finding)
-                elif finding.signal not in tenant.rules.disabled:
+                elif self._report(finding, tenant, entry.seq):
                     score, flagged = max(score, finding.score), True
-                    self._incidents.observe(finding, entry.seq)
         self._due = min(self._due, tenant.due)
         return Reading(score, flagged)
 
@@ -229,9 +229,15 @@ class Watch:
         for tenant in self._tenants.values():
             if tenant.due <= self._now:
                 for finding in tenant.tick(self._now):
-                    if isinstance(finding, Anomaly) and finding.signal not in tenant.rules.disabled:
-                        self._incidents.observe(finding, seq)
+                    if isinstance(finding, Anomaly):
+                        self._report(finding, tenant, seq)
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
+
+    def _report(self, anomaly: Anomaly, tenant: TenantWatch, seq: int) -> bool:
+        if anomaly.signal in tenant.rules.disabled or anomaly.signal in self.muted:
+            return False
+        self._incidents.observe(anomaly, seq)
+        return True
 
     def _alarm(self, entry: LogEntry) -> None:
         data = entry.data

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from config.errors import UserError
-from daemon.cli import lab
+from daemon.cli import lab, replay
 
-GROUPS = (lab,)
+GROUPS = (lab, replay)
 
 
 def parser() -> argparse.ArgumentParser:
