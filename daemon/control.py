@@ -19,20 +19,19 @@ from daemon.office import Office
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-PAGE = 1000
 BACKLOG = 32
 
 
 class Control(Actor[None]):
-    """Serves the office on a socket file. The file is 0660 from its first moment on, and removed at the end."""
+    """Serves the office on a listening Unix socket, which outlives this actor."""
 
-    def __init__(self, path: Path, office: Office) -> None:
-        self._path = path
+    def __init__(self, listening: socket.socket, office: Office) -> None:
+        self._listening = listening
         self._office = office
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Raises UserError where another daemon answers on the path, or something else lies there."""
+        """Ready when it answers."""
         app = web.Application(middlewares=[_answer_in_json])
         reads: dict[str, Handler] = {
             "/status": self._json(self._office.status),
@@ -54,13 +53,12 @@ class Control(Actor[None]):
         app.add_routes([web.post(path, self._change(act)) for path, act in changes.items()])
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.SockSite(self._runner, bind(self._path)).start()
+        await web.SockSite(self._runner, self._listening.dup()).start()
 
     async def stop(self) -> None:
-        """Close the connections and take the file away."""
+        """Close the connections."""
         if self._runner is not None:
             await self._runner.cleanup()
-            self._path.unlink(missing_ok=True)
 
     def _json(self, read: Callable[[], Awaitable[dict[str, Any]]]) -> Handler:
         async def handler(_request: web.Request) -> web.Response:

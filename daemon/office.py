@@ -45,7 +45,7 @@ class Office:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._version = version
+        self.version = version
         self._rejected = rejected
         self._reload = reload
         self._since = monotonic()
@@ -59,7 +59,7 @@ class Office:
         store = await self._store.status()
         actors = self._actors()
         return {
-            "version": self._version,
+            "version": self.version,
             "ready": self.ready,
             "uptime_s": round(monotonic() - self._since, 1),
             "events": {

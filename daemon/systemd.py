@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 
 def notify(state: str) -> None:
@@ -13,6 +14,11 @@ def notify(state: str) -> None:
         # A leading @ stands for the NUL byte of Linux's abstract socket names.
         peer.connect("\0" + address[1:] if address.startswith("@") else address)
         peer.sendall(state.encode())
+
+
+def reloading() -> None:
+    """The config is being read again; READY follows."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def watchdog_interval() -> float | None:

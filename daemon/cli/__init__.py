@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from config.errors import UserError
-from daemon.cli import lab, replay
+from daemon.cli import lab, operate, replay, run
 
-GROUPS = (lab, replay)
+GROUPS = (run, operate, replay, lab)
 
 
 def parser() -> argparse.ArgumentParser:

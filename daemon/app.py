@@ -1,0 +1,246 @@
+"""The composition root: what the daemon is made of, who stands on whom, and how it lives and ends."""
+
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import structlog
+
+from actors.alerts.dispatcher import Dispatcher, Wake
+from actors.alerts.incidents import IncidentBook
+from actors.billing.listener import Listener
+from actors.billing.scorer import Scorer
+from actors.billing.ticker import Ticker
+from actors.billing.watch import Watch
+from actors.billing.webhook import Gate
+from actors.kernel.actor import Actor
+from actors.kernel.clock import Clock, Random, WallClock, chance, io_sleep
+from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
+from actors.kernel.supervisor import Branch, Fatal, Restart, Strategy, Supervisor, child, supervisor
+from actors.store.records import Committed, Kind, NewEntry
+from actors.store.store import SqliteStore
+from config.errors import UserError
+from config.settings import Settings
+from config.types import host_port
+from daemon import report, systemd, wiring
+from daemon.control import Control
+from daemon.control import bind as bind_control
+from daemon.logs import Logs
+from daemon.office import Office
+from daemon.reload import Reload
+
+log = structlog.get_logger()
+
+STORE_QUEUE = 4096
+"""Writes that may wait for the disk; the gate answers 503 beyond."""
+
+READER_QUEUE = 16
+"""Commits (of up to 256 entries) that wait in memory for the scorer; what is dropped is read from the log."""
+
+BACKLOG = 1024
+
+
+class RulesLogged(Actor[None]):
+    """Stands between the scorer, who knows what the log says, and the door: no event meets the rules of yesterday."""
+
+    def __init__(self, log_rules: Callable[[], Awaitable[None]]) -> None:
+        self._log_rules = log_rules
+
+    async def start(self) -> None:
+        """Ready when the log knows."""
+        await self._log_rules()
+
+
+class Daemon:
+    """The parts, made once; the tree keeps them alive. `run` until SIGTERM, SIGINT or `stop`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        public: list[socket.socket],
+        control: socket.socket,
+        clock: Clock,
+        rng: Random,
+        logs: Logs,
+        config: Path | None = None,
+    ) -> None:
+        self._settings, self._logs = settings, logs
+        self._public, self._control = public, control
+        self._clock, self._rng = clock, rng
+        self._channels = wiring.channels(settings, clock)
+        self._outbox: dict[str, Mailbox[Wake]] = {name: conflate(1) for name in self._channels}
+        self._commits: Mailbox[Committed] = drop_oldest(READER_QUEUE)
+        self.store = SqliteStore(settings.data_dir, on_trouble=report.store_trouble)
+        self.gate = Gate(self.store, clock, wiring.tenants(settings), archive=settings.billing.store_raw)
+        self._reload = Reload(settings, config, self._apply)
+        self.office = Office(
+            store=self.store,
+            clock=clock,
+            version=version("nightdesk"),
+            rejected=lambda: sum(self.gate.refused.values()),
+            reload=self._reload,
+        )
+        self._supervisor = Supervisor(
+            self.tree(), clock=clock, rng=rng, observe=report.supervision, dead_letter=report.dead_letter
+        )
+        self.office.staff = self._supervisor
+
+    def tree(self) -> Branch:
+        """Who is supervised by whom. Started from top to bottom, stopped from bottom to top: the door opens last."""
+        store, one_for_one = self.store, Strategy.ONE_FOR_ONE
+        dispatchers = (
+            child(name, lambda name=name: self._dispatcher(name), mailbox=mailbox, stop_s=3)  # type: ignore[misc]
+            for name, mailbox in self._outbox.items()
+        )
+        return supervisor(
+            "nightdesk",
+            one_for_one,
+            child("store", lambda: store, mailbox=reject(STORE_QUEUE), restart=Restart.NEVER, stop_s=10, critical=True),
+            child("control", lambda: Control(self._control, self.office)),
+            supervisor("alerts", one_for_one, *dispatchers),
+            supervisor(
+                "billing",
+                one_for_one,
+                # Each poisonous entry costs three crashes before it is put aside.
+                child("scorer", self._scorer, mailbox=self._commits, stop_s=5, critical=True, intensity=20),
+                child("rules", lambda: RulesLogged(self._log_rules)),
+                child("ticker", lambda: Ticker(store, self._clock)),
+                child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
+            ),
+        )
+
+    def _dispatcher(self, name: str) -> Dispatcher:
+        return Dispatcher(name, self._channels[name], self.store, self._clock, self._rng)
+
+    def _scorer(self) -> Scorer:
+        # A scorer that starts anew folds anew, from the snapshot on: nothing of its predecessor is kept.
+        self._book = IncidentBook(wiring.routing(self._settings))
+        self._watch = Watch(self._book)
+        return Scorer(self.store, self._watch, self._clock, self._wake)
+
+    def _wake(self, channels: Iterable[str]) -> None:
+        for name in channels:
+            if name in self._outbox:
+                self._outbox[name].offer(Wake())
+
+    async def _apply(self, settings: Settings) -> None:
+        """Put settings in force whose live part is new."""
+        self._settings = settings
+        self._logs.level = settings.logging.level
+        self._book.reroute(wiring.routing(settings))
+        self.gate.reconfigure(wiring.tenants(settings))
+        await self._log_rules()
+
+    async def _log_rules(self) -> None:
+        """The rules are an input of every decision: where the log knows others, or none, it is told."""
+        for tenant, rules in wiring.rules(self._settings).items():
+            if self._watch.rules_of(tenant) != rules:
+                await self.store.append(NewEntry(Kind.CONFIG, tenant, self._clock.now(), rules))
+
+    async def run(self, *, ready: Callable[[], None] = lambda: None) -> None:
+        """Raises Fatal when the store has failed for good; its cause says why."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._obey_signals)
+            tasks.start_soon(self._announce, ready)
+            try:
+                await self._supervisor.run()
+            finally:
+                tasks.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """End in order: the door first, the store last."""
+        log.info("stopping")
+        self.office.ready = False
+        systemd.notify("STOPPING=1")
+        self._supervisor.stop()
+
+    async def _obey_signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await self._reload_on_signal()
+                else:
+                    self.stop()
+
+    async def _reload_on_signal(self) -> None:
+        systemd.reloading()
+        try:
+            log.info("config_reloaded", **await self._reload())
+        except UserError as error:
+            log.error("config_refused", faults=str(error).split("\nnightdesk: "))  # noqa: TRY400 - a sentence, no trace
+        systemd.notify("READY=1")
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        """Say when all stands, and from then on that it lives, as long as it does."""
+        await self._supervisor.ready.wait()
+        self.office.ready = True
+        log.info("ready", version=self.office.version, tenants=len(self._settings.billing.tenants))
+        systemd.notify("READY=1")
+        ready()
+        interval = systemd.watchdog_interval()
+        while interval is not None:
+            if self._supervisor.healthy():
+                systemd.notify("WATCHDOG=1")
+            await io_sleep(interval)
+
+
+@contextmanager
+def sockets(settings: Settings) -> Iterator[tuple[list[socket.socket], socket.socket]]:
+    """The public port (inherited from the service manager, else bound) and the control socket, which goes with us."""
+    control = bind_control(settings.control.socket)
+    try:
+        public = systemd.inherited_sockets() or [listen(settings.billing.listen)]
+        yield public, control
+        for one in public:
+            one.close()
+    finally:
+        control.close()
+        settings.control.socket.unlink(missing_ok=True)
+
+
+def listen(address: str) -> socket.socket:
+    """A listening TCP socket. Raises UserError when the address cannot be had."""
+    host, port = host_port(address)
+    try:
+        server = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
+        )
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise UserError(f"billing.listen: {address}: {what}; choose another port or stop who has it") from None
+    server.setblocking(False)
+    return server
+
+
+def run_daemon(settings: Settings, config: Path | None) -> int:
+    """`nightdesk run`. Raises UserError where the user can mend it; 1: the store failed, and the log says why."""
+    clock = WallClock()
+    logs = Logs(settings.logging.level, settings.logging.format, clock)
+    with sockets(settings) as (public, control):
+
+        async def live() -> None:
+            await Daemon(
+                settings, public=public, control=control, clock=clock, rng=chance(), logs=logs, config=config
+            ).run()
+
+        return run_to_end(live)
+
+
+def run_to_end(live: Callable[[], Awaitable[None]]) -> int:
+    """A daemon's event loop, from beginning to end; the exit code."""
+    failure: BaseException | None = None
+    try:
+        anyio.run(live)
+    except* Fatal as group:
+        failure = group.exceptions[0]
+    if failure is None:
+        return 0
+    if isinstance(failure.__cause__, UserError):
+        raise failure.__cause__
+    log.critical("fatal", exc_info=failure)
+    return 1

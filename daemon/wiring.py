@@ -1,0 +1,72 @@
+"""Settings as the plain values that actors take: the actors know nothing of the settings tree."""
+
+import sys
+from datetime import time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from actors.alerts.channels.base import Channel
+from actors.alerts.channels.console import ConsoleChannel
+from actors.alerts.channels.webhook import WebhookChannel
+from actors.alerts.routing import QuietHours, Route, Routing
+from actors.billing import webhook
+from actors.kernel.clock import Clock
+from actors.store.records import Severity
+from config import settings as said
+from config.errors import BadInput
+from config.settings import Settings
+
+
+def routing(settings: Settings) -> Routing:
+    """Which notifications go where."""
+    quiet = settings.alerts.quiet_hours
+    return Routing(
+        routes=tuple(
+            Route(channel.name, Severity(channel.min_severity), for_people=channel.type != "webhook")
+            for channel in settings.alerts.channels
+        ),
+        tenants={
+            tenant.name: frozenset(tenant.channels)
+            for tenant in settings.billing.tenants
+            if tenant.channels is not None
+        },
+        quiet_hours=None
+        if quiet is None
+        else QuietHours(time.fromisoformat(quiet.start), time.fromisoformat(quiet.end), ZoneInfo(quiet.timezone)),
+    )
+
+
+def channels(settings: Settings, clock: Clock) -> dict[str, Channel]:
+    """How each channel of the settings is spoken to, by its name."""
+    return {channel.name: _channel(channel, clock) for channel in settings.alerts.channels}
+
+
+def _channel(channel: said.AnyChannel, clock: Clock) -> Channel:
+    match channel:
+        case said.WebhookChannel():
+            secret = channel.secret.get_secret_value() if channel.secret else None
+            return WebhookChannel(channel.url.get_secret_value(), secret, clock)
+        case said.ConsoleChannel():
+            return ConsoleChannel(sys.stdout)
+        case _:
+            raise BadInput(f"alerts.channels: {channel.name}: the type {channel.type} is not built in yet")
+
+
+def tenants(settings: Settings) -> list[webhook.Tenant]:
+    """Who may deliver."""
+    return [
+        webhook.Tenant(
+            name=tenant.name,
+            token=tenant.token.get_secret_value() if tenant.token else None,
+            secrets=tuple(secret.get_secret_value().encode() for secret in tenant.webhook_secrets),
+            per_second=tenant.rate_limit.per_second,
+            burst=tenant.rate_limit.burst,
+        )
+        for tenant in settings.billing.tenants
+    ]
+
+
+def rules(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The fixed rules and the sensitivity of every tenant, as they stand in the log."""
+    billing = settings.billing
+    return {tenant.name: billing.alerts_of(tenant).model_dump(mode="json") for tenant in billing.tenants}
