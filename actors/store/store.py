@@ -217,12 +217,12 @@ class SqliteStore(Actor[Request]):
         result: R = await self._submit(Change(work, asyncio.get_running_loop().create_future()))
         return result
 
-    async def _submit(self, request: Request) -> Any:
+    def _submit(self, request: Request) -> "asyncio.Future[Any]":
         if not self._open:
             raise StoreUnavailable("the store is not running")
         if not self.mailbox.offer(request):
             raise StoreUnavailable("too many writes wait")
-        return await request.done
+        return request.done
 
     async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
         try:
