@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Generic
 
+from actors.kernel.clock import monotonic
 from actors.kernel.mailbox import Ask, M, Mailbox
 
 
@@ -18,7 +19,7 @@ class Actor(Generic[M]):
     async def start(self) -> None:
         """Get ready: when this returns, the next actor of the tree is started. Starting is also the whole recovery."""
 
-    async def receive(self, message: M) -> Any:  # noqa: ANN401 - what a request is answered with is the actor's own
+    async def receive(self, message: M) -> Any:
         """One turn. The value answers an ask, and so does an exception; an exception on a tell ends this actor."""
         raise NotImplementedError(f"{type(self).__name__} takes no messages")
 
@@ -46,8 +47,8 @@ class Actor(Generic[M]):
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Mark work that did not come by mailbox, so that being stuck in it is noticed."""
-        self.mailbox.begin_turn()
+        self.mailbox.busy_since = monotonic()
         try:
             yield
         finally:
-            self.mailbox.end_turn()
+            self.mailbox.done(0)

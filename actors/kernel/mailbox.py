@@ -1,95 +1,88 @@
-"""Bounded mailboxes: how a message waits, who is told when there is no room, and what is counted.
+"""Bounded mailboxes: how a message waits, and who learns of it when there is no room.
 
-A mailbox outlives the actor that reads it, so what must survive a crash is here: the queue, the messages in flight and the counters.
+A mailbox outlives the actors that read it, so what survives a crash is here: the queue, the messages in flight, the meter.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from actors.kernel.clock import monotonic
+from actors.kernel.metrics import Meter
 
 M = TypeVar("M")
 
 YIELD_EVERY = 64
-"""Messages after which `take` lets others run: a full queue alone would never give up the loop."""
-
-LONG_TURN_S = 0.1
-"""Turns longer than this are counted: they are what everyone else waits for."""
+"""Messages after which `take` lets others run: a reader with a backlog would otherwise never give up the loop."""
 
 
 class Overflow(Enum):
-    """What happens to a message that finds the mailbox full."""
+    """What becomes of a message that finds the mailbox full."""
 
-    BLOCK = auto()
-    """`put` waits for room; `offer` refuses."""
-    REJECT = auto()
-    """The sender is told at once."""
-    DROP_OLDEST = auto()
-    """The oldest makes room and a `Gap` tells the reader."""
-    CONFLATE = auto()
-    """Only the newest message of each key waits, in the place of the first; a key too many is refused."""
+    BLOCK = auto()  # `put` waits for room; `offer` is refused
+    REJECT = auto()  # the sender is told at once
+    DROP_OLDEST = auto()  # the oldest makes room, and a `Gap` tells the reader
+    CONFLATE = auto()  # per key only the newest waits, in the place of the first; a key too many is refused
 
 
 class MailboxFull(Exception):
-    """There was no room and the mailbox does not wait; or the message was dropped to make room."""
+    """There was no room, or the request was dropped to make room: it was not handled."""
 
 
 class ActorDown(Exception):
-    """No actor will read this mailbox: it failed, is in quarantine or has stopped."""
+    """Nobody reads this mailbox: its actor failed, is in quarantine or has stopped."""
 
 
 class AskCycle(Exception):
-    """The asked actor is, directly or through others, waiting for the asker: the answer could never come."""
+    """The asked actor waits, directly or through others, for the asker: the answer could never come."""
 
 
-class Drained(Exception):  # noqa: N818 - a signal to the supervisor, not an error
-    """Raised by `take` in an actor that shall end: what it was to handle is handled."""
+class Drained(Exception):
+    """Raised by `take` in an actor that is to end. Let it pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Stands where `dropped` older messages were lost, before the ones that are left."""
+    """Here `dropped` messages were lost; those after it are newer."""
 
     dropped: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ask(Generic[M]):
-    """A request whose sender waits for the answer until `deadline` (monotonic seconds)."""
+    """A request whose sender waits for the answer."""
 
     request: M
-    deadline: float
-    _reply: "asyncio.Future[Any]"
+    reply: "asyncio.Future[Any]"
 
     @property
     def expired(self) -> bool:
-        """Whether nobody waits any more: answered, past the deadline, or the asker went away."""
-        return self._reply.done()
+        """Whether nobody waits any more: it is answered, too late, or the asker has gone."""
+        return self.reply.done()
 
     def answer(self, value: object) -> None:
         """Give the asker its answer, if it still waits."""
-        if not self._reply.done():
-            self._reply.set_result(value)
+        if not self.reply.done():
+            self.reply.set_result(value)
 
     def fail(self, error: BaseException) -> None:
         """Raise `error` in the asker, if it still waits."""
-        if not self._reply.done():
-            self._reply.set_exception(error)
+        if not self.reply.done():
+            self.reply.set_exception(error)
 
 
-_reader: ContextVar["Mailbox[Any] | None"] = ContextVar("reader", default=None)
+_reader: "ContextVar[Mailbox[Any] | None]" = ContextVar("reader", default=None)
 
 
 class Mailbox(Generic[M]):
     """A bounded queue with many senders and one reader at a time.
 
-    `in_flight` holds what was taken and is not finished; the next `take` (or `done`, one by one) finishes it. After a crash
-    `recover` puts it back in front, to be taken one message at a time, so that the culprit shows itself.
+    What `take` returned is in flight until the next `take`, or until `done` is called for it. What was in flight when an
+    actor died goes back to the front, and is then taken one by one, so that a message that kills is found out.
     """
 
     def __init__(
@@ -97,124 +90,211 @@ class Mailbox(Generic[M]):
     ) -> None:
         if capacity < 1:
             raise ValueError(f"a mailbox holds at least one message, not {capacity}")
-        if key is not None and overflow is not Overflow.CONFLATE:
-            raise ValueError("only a conflating mailbox has keys")
         self.capacity = capacity
         self.overflow = overflow
-        self.in_flight: deque[M | Ask[M]] = deque()
+        self.meter = Meter()
         self.busy_since: float | None = None
-        self.busy_s = 0.0
-        self.long_turns = 0
-        self.accepted = 0
-        self.finished = 0
-        self.dropped: Counter[str] = Counter()
+        """Monotonic seconds at which the turn in hand began; None while waiting for work."""
+        self.asking: list[Mailbox[Any]] = []
+        """Those whose answers the reader waits for."""
         self._key = key
-        self._queue: deque[Any] = deque()
-        self._newest: dict[Hashable, Any] = {}
-        self._blocked: deque[tuple[M | Ask[M], asyncio.Future[Any]]] = deque()
+        self._queue: deque[Any] = deque()  # messages; the keys of messages when conflating
+        self._newest: dict[Hashable, Any] | None = {} if overflow is Overflow.CONFLATE else None
+        self._blocked: dict[asyncio.Future[Any], M | Ask[M]] = {}
         self._taker: asyncio.Future[None] | None = None
+        self._batch: list[M | Ask[M]] = []
+        self._handled = 0
         self._closed: str | None = None
-        self._ending: str | None = None
         self._gap = 0
-        self._high_water = 0
         self._one_by_one = 0
         self._unyielded = 0
-        self._asking: Counter[Mailbox[Any]] = Counter()
 
-    # --- sending -----------------------------------------------------------------------------------------------------
+    @property
+    def depth(self) -> int:
+        """Messages waiting."""
+        return len(self._queue)
+
+    @property
+    def high_water(self) -> int:
+        """The most that ever waited."""
+        # Between two takes the depth only grows: looking at it there and here misses no peak.
+        return max(self.meter.high_water, len(self._queue))
+
+    @property
+    def in_flight(self) -> list[M | Ask[M]]:
+        """Taken and not finished, oldest first."""
+        return self._batch[self._handled :]
 
     def offer(self, message: M) -> bool:
-        """Hand over without waiting; False: refused, and counted under the reason."""
-        return self._offer(message)
-
-    def _offer(self, item: M | Ask[M]) -> bool:
+        """Hand over without waiting; False: refused, and counted."""
         if self._closed is not None:
             return self._refuse("closed")
-        if self.overflow is Overflow.CONFLATE:
-            return self._conflate(item)
-        queue = self._queue
-        if len(queue) >= self.capacity:
+        entry: Any = message
+        if self._newest is not None:
+            entry = self._key_of(message)
+            if entry in self._newest:
+                self._newest[entry] = message
+                self.meter.accepted += 1
+                self.meter.dropped["conflated"] += 1
+                return True
+        if len(self._queue) >= self.capacity:
             if self.overflow is not Overflow.DROP_OLDEST:
                 return self._refuse("full")
             self._drop_oldest()
-        queue.append(item)
-        self.accepted += 1
+        if self._newest is not None:
+            self._newest[entry] = message
+        self._queue.append(entry)
+        self.meter.accepted += 1
         if self._taker is not None:
             self._wake()
         return True
 
     async def put(self, message: M) -> None:
-        """Hand over, waiting for room in a blocking mailbox; else raises MailboxFull. ActorDown: nobody will read it."""
-        if self.overflow is Overflow.BLOCK and self._closed is None and len(self._queue) >= self.capacity:
-            room: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            await self._wait_for(room, message)
-        elif not self._offer(message):
+        """Hand over, waiting for room if the mailbox blocks; raises MailboxFull or ActorDown when refused.
+
+        Cancelled while it waits, the message may have been handed over or not.
+        """
+        if self._must_wait:
+            await self._wait_for_room(message, asyncio.get_running_loop().create_future())
+        elif not self.offer(message):
             raise self._refusal()
 
-    async def ask(self, request: M, timeout: float) -> Any:  # noqa: ANN401, ASYNC109 - the answer is the actor's; the deadline must travel with the request
+    async def ask(self, request: M, timeout: float) -> Any:  # noqa: ASYNC109 - the deadline also tells the reader
         """The actor's answer to `request`, or the exception it raised; TimeoutError after `timeout` monotonic seconds.
 
-        MailboxFull and ActorDown say that the request was not handled; after a TimeoutError it may have been, or may yet be.
+        After MailboxFull, ActorDown or AskCycle the request was not handled; after a TimeoutError nobody knows.
         """
-        asker = _reader.get()
-        if asker is not None and self._waits_for(asker):
-            raise AskCycle("the asked actor waits for the asker")
         loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Any] = loop.create_future()
-        ask = Ask(request, loop.time() + timeout, reply)
-        timer = loop.call_at(ask.deadline, ask.fail, TimeoutError(f"no answer within {timeout} s"))
+        ask = Ask(request, loop.create_future())
+        asker = _reader.get()
         if asker is not None:
-            asker._asking[self] += 1
+            if self.leads_to(asker):
+                raise AskCycle("the asked actor waits for the asker")
+            asker.asking.append(self)
+        timer = loop.call_later(timeout, lambda: ask.fail(TimeoutError(f"no answer within {timeout} s")))
         try:
-            if self.overflow is Overflow.BLOCK and self._closed is None and len(self._queue) >= self.capacity:
-                return await self._wait_for(reply, ask)
-            if not self._offer(ask):
+            if self._must_wait:
+                return await self._wait_for_room(ask, ask.reply)
+            if not self.offer(cast("M", ask)):
                 raise self._refusal()
-            return await reply
+            return await ask.reply
         finally:
             timer.cancel()
             if asker is not None:
-                asker._asking[self] -= 1
-                asker._asking += Counter()
+                asker.asking.remove(self)
 
-    def _waits_for(self, asker: "Mailbox[Any]") -> bool:
-        return self is asker or any(mailbox._waits_for(asker) for mailbox in self._asking)
+    def leads_to(self, other: "Mailbox[Any]") -> bool:
+        """Whether this mailbox's reader is `other`'s, or waits for it through others."""
+        return self is other or any(mailbox.leads_to(other) for mailbox in self.asking)
 
-    async def _wait_for(self, future: "asyncio.Future[Any]", item: M | Ask[M]) -> Any:  # noqa: ANN401 - as ask
-        place = (item, future)
-        self._blocked.append(place)
-        try:
-            return await future
-        finally:
-            if place in self._blocked:
-                self._blocked.remove(place)
+    async def take(self, limit: int = YIELD_EVERY) -> list[M | Ask[M]]:
+        """Wait for at least one message and take up to `limit`, oldest first. What was taken before is finished.
 
-    def _admit_blocked(self) -> None:
-        while self._blocked and len(self._queue) < self.capacity:
-            item, future = self._blocked.popleft()
-            if future.done():
-                continue
-            self._queue.append(item)
-            self.accepted += 1
-            if not isinstance(item, Ask):
-                future.set_result(None)
+        A cancelled take has taken nothing. Raises Drained when the actor is to end and nothing is left.
+        """
+        if self.busy_since is not None:
+            self.done(len(self._batch) - self._handled)
+        if self._unyielded >= YIELD_EVERY:
+            self._unyielded = 0
+            await asyncio.sleep(0)  # noqa: TID251 - a yield, not a wait
+        while not (batch := self._pop(limit)):
+            if self._closed is not None:
+                raise Drained
+            self._unyielded = 0
+            self._taker = asyncio.get_running_loop().create_future()
+            try:
+                await self._taker
+            finally:
+                self._taker = None
+        self._unyielded += len(batch)
+        self._batch, self._handled = batch, 0
+        self.busy_since = monotonic()
+        return batch
 
-    def _conflate(self, item: M | Ask[M]) -> bool:
-        key = self._key_of(item)
-        if key in self._newest:
-            self.dropped["conflated"] += 1
-        elif len(self._queue) >= self.capacity:
-            return self._refuse("full")
-        else:
-            self._queue.append(key)
-        self._newest[key] = item
-        self.accepted += 1
-        if self._taker is not None:
-            self._wake()
-        return True
+    def _pop(self, limit: int) -> list[M | Ask[M]]:
+        queue, meter = self._queue, self.meter
+        if len(queue) > meter.high_water:
+            meter.high_water = len(queue)
+        if self._one_by_one and queue:
+            self._one_by_one -= 1
+            limit = 1
+        batch: list[Any] = []
+        if self._gap:
+            batch.append(Gap(self._gap))
+            self._gap = 0
+        while queue and len(batch) < limit:
+            item = queue.popleft() if self._newest is None else self._newest.pop(queue.popleft())
+            if type(item) is Ask and item.expired:
+                meter.dropped["expired"] += 1
+            else:
+                batch.append(item)
+        while self._blocked and len(queue) < self.capacity:
+            self._admit()
+        return batch
+
+    def done(self, count: int = 1) -> None:
+        """The first `count` messages in flight are finished, and with them the turn."""
+        now = monotonic()
+        if self.busy_since is not None:
+            self.meter.turn(now - self.busy_since)
+        self._handled += count
+        self.meter.finished += count
+        self.busy_since = now if self._handled < len(self._batch) else None
+
+    # What follows is for the supervisor.
+
+    def adopt(self) -> None:
+        """The current task, and every task it starts, is the reader: what it asks is asked by this actor."""
+        _reader.set(self)
+
+    def open(self) -> None:
+        """Accept messages (again)."""
+        self._closed = None
+
+    def close(self, why: str, *, drain: bool = False) -> None:
+        """Accept no more. Whoever waits for room or (unless what is queued is to be drained) for an answer is told why."""
+        self._closed = why
+        waiting = (
+            [*self._blocked] if drain else [*self._blocked, *(item.reply for item in self._queue if type(item) is Ask)]
+        )
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ActorDown(why))
+        self._blocked.clear()
+        self._wake()
+
+    @property
+    def being_read(self) -> bool:
+        """Whether somebody takes from this mailbox, or should."""
+        return self._taker is not None or bool(self.in_flight) or bool(self._queue)
+
+    def give_back(self) -> M | Ask[M] | None:
+        """Put what is in flight back to the front; the first of it is returned, being the suspect if the actor crashed."""
+        back = self.in_flight
+        self._batch, self._handled, self.busy_since = [], 0, None
+        for item in reversed(back):
+            if isinstance(item, Gap):
+                self._gap += item.dropped
+            elif self._newest is None:
+                self._queue.appendleft(item)
+            elif (key := self._key_of(item)) in self._newest:
+                self.meter.dropped["conflated"] += 1
+            else:
+                self._newest[key] = item
+                self._queue.appendleft(key)
+        self._one_by_one = len(back)
+        return back[0] if back else None
+
+    def bury(self, error: BaseException) -> None:
+        """The first message in flight has become a dead letter."""
+        first = self._batch[self._handled]
+        self._handled += 1
+        self.meter.dropped["dead_letter"] += 1
+        if isinstance(first, Ask):
+            first.fail(error)
 
     def _key_of(self, item: M | Ask[M]) -> Hashable:
-        # Every ask has its own asker, so no ask stands for another.
+        # Every ask has its own asker, so none stands for another.
         if isinstance(item, Ask):
             return item
         return None if self._key is None else self._key(item)
@@ -222,12 +302,32 @@ class Mailbox(Generic[M]):
     def _drop_oldest(self) -> None:
         oldest = self._queue.popleft()
         self._gap += 1
-        self.dropped["oldest"] += 1
-        if isinstance(oldest, Ask):
+        self.meter.dropped["oldest"] += 1
+        if type(oldest) is Ask:
             oldest.fail(MailboxFull("dropped for a newer message"))
 
+    @property
+    def _must_wait(self) -> bool:
+        return self.overflow is Overflow.BLOCK and self._closed is None and len(self._queue) >= self.capacity
+
+    async def _wait_for_room(self, item: M | Ask[M], future: "asyncio.Future[Any]") -> Any:
+        self._blocked[future] = item
+        try:
+            return await future
+        finally:
+            self._blocked.pop(future, None)
+
+    def _admit(self) -> None:
+        future = next(iter(self._blocked))
+        item = self._blocked.pop(future)
+        if not future.done():
+            self._queue.append(item)
+            self.meter.accepted += 1
+            if type(item) is not Ask:
+                future.set_result(None)
+
     def _refuse(self, reason: str) -> bool:
-        self.dropped[reason] += 1
+        self.meter.dropped[reason] += 1
         return False
 
     def _refusal(self) -> Exception:
@@ -237,165 +337,6 @@ class Mailbox(Generic[M]):
         taker, self._taker = self._taker, None
         if taker is not None and not taker.done():
             taker.set_result(None)
-
-    # --- taking ------------------------------------------------------------------------------------------------------
-
-    async def take(self, limit: int = YIELD_EVERY) -> list[M | Ask[M]]:
-        """Wait for at least one message and take up to `limit`, oldest first; what was taken before counts as handled.
-
-        A cancelled take has taken nothing.
-        """
-        if self.busy_since is not None:
-            self.finished += len(self.in_flight)
-            self.in_flight.clear()
-            self._end_turn()
-        if self._unyielded >= YIELD_EVERY:
-            self._unyielded = 0
-            await asyncio.sleep(0)  # noqa: TID251 - a yield to the loop, not a wait
-        loop = asyncio.get_running_loop()
-        while True:
-            waiting = self._queue or self._gap
-            if self._ending == "now" or (self._ending and not waiting):
-                raise Drained
-            if not waiting:
-                self._unyielded = 0
-                self._taker = loop.create_future()
-                try:
-                    await self._taker
-                finally:
-                    self._taker = None
-                continue
-            batch = self._pop(limit)
-            if batch:
-                self._unyielded += len(batch)
-                self.in_flight.extend(batch)
-                self.busy_since = loop.time()
-                return batch
-
-    def _pop(self, limit: int) -> list[M | Ask[M]]:
-        queue = self._queue
-        self._high_water = max(self._high_water, len(queue))
-        if self._one_by_one:
-            self._one_by_one -= 1
-            limit = 1
-        batch: list[Any] = []
-        if self._gap:
-            batch.append(Gap(self._gap))
-            self._gap = 0
-        while queue and len(batch) < limit:
-            item = queue.popleft()
-            if self.overflow is Overflow.CONFLATE:
-                item = self._newest.pop(item)
-            if type(item) is Ask and item.expired:
-                self.dropped["expired"] += 1
-            else:
-                batch.append(item)
-        if self._blocked:
-            self._admit_blocked()
-        return batch
-
-    def done(self) -> None:
-        """The first message in flight is handled."""
-        self.in_flight.popleft()
-        self.finished += 1
-        self._end_turn()
-        if self.in_flight:
-            self.busy_since = monotonic()
-
-    def begin_turn(self) -> None:
-        """From now on the actor is busy, as seen by the supervisor and the watchdog."""
-        self.busy_since = monotonic()
-
-    def end_turn(self) -> None:
-        """The actor waits for work again."""
-        if self.busy_since is not None:
-            self._end_turn()
-
-    def _end_turn(self) -> None:
-        assert self.busy_since is not None  # noqa: S101 - a turn that ends has begun
-        spent = monotonic() - self.busy_since
-        self.busy_since = None
-        self.busy_s += spent
-        if spent > LONG_TURN_S:
-            self.long_turns += 1
-
-    # --- for the supervisor ------------------------------------------------------------------------------------------
-
-    def adopt(self) -> None:
-        """The running task, and every task it starts, reads this mailbox: what it asks is asked by this actor."""
-        _reader.set(self)
-
-    def open(self) -> None:
-        """An actor reads (again)."""
-        self._closed = self._ending = None
-
-    def close(self, why: str) -> None:
-        """Refuse from now on; whoever waits for room or for an answer is told. What else is queued stays."""
-        self._closed = why
-        while self._blocked:
-            _, future = self._blocked.popleft()
-            if not future.done():
-                future.set_exception(ActorDown(why))
-
-    def fail_asks(self, why: str) -> None:
-        """Nobody will answer what still waits here."""
-        for item in [*self._queue]:
-            if isinstance(item, Ask):
-                item.fail(ActorDown(why))
-
-    def wind_up(self, *, drain: bool) -> bool:
-        """The next `take` ends the actor, at once or (drain) when nothing is left; False when nobody is taking."""
-        taking = self._taker is not None or bool(self.in_flight) or bool(self._queue)
-        self._ending = "drained" if drain else "now"
-        self._wake()
-        return taking
-
-    def give_back(self, messages: list[M | Ask[M]]) -> None:
-        """To the front, in order, to be taken one at a time."""
-        for item in reversed(messages):
-            if isinstance(item, Gap):
-                self._gap += item.dropped
-            elif self.overflow is not Overflow.CONFLATE:
-                self._queue.appendleft(item)
-            elif (key := self._key_of(item)) in self._newest:
-                self.dropped["conflated"] += 1
-            else:
-                self._newest[key] = item
-                self._queue.appendleft(key)
-        self._one_by_one = len(messages)
-        if messages:
-            self._wake()
-
-    def recover(self) -> M | Ask[M] | None:
-        """Give back what was in flight at a crash; the first of it is the suspect, if there is one."""
-        self.end_turn()
-        messages = [*self.in_flight]
-        self.in_flight.clear()
-        self.give_back(messages)
-        return messages[0] if messages else None
-
-    def bury(self, error: BaseException) -> None:
-        """Take the first message away; it has become a dead letter."""
-        item = self._queue.popleft()
-        if self.overflow is Overflow.CONFLATE:
-            item = self._newest.pop(item)
-        self._one_by_one = max(0, self._one_by_one - 1)
-        self.dropped["dead_letter"] += 1
-        if isinstance(item, Ask):
-            item.fail(error)
-
-    # --- metrics -----------------------------------------------------------------------------------------------------
-
-    @property
-    def depth(self) -> int:
-        """Messages waiting now."""
-        return len(self._queue)
-
-    @property
-    def high_water(self) -> int:
-        """The most that ever waited."""
-        # The depth only grows between two takes, so looking at it there, and here, misses no peak.
-        return max(self._high_water, len(self._queue))
 
 
 def block(capacity: int) -> Mailbox[Any]:
@@ -409,10 +350,10 @@ def reject(capacity: int) -> Mailbox[Any]:
 
 
 def drop_oldest(capacity: int) -> Mailbox[Any]:
-    """The newest messages and a `Gap` for the others."""
+    """The newest messages, and a `Gap` in the place of the others."""
     return Mailbox(capacity, Overflow.DROP_OLDEST)
 
 
 def conflate(capacity: int, key: Callable[[Any], Hashable] | None = None) -> Mailbox[Any]:
-    """The newest message of each of at most `capacity` keys; without a key all messages stand for each other."""
+    """The newest message of each of up to `capacity` keys; without a key, of all."""
     return Mailbox(capacity, Overflow.CONFLATE, key=key)
