@@ -20,7 +20,9 @@ from actors.billing.webhook import Gate
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, Random, WallClock, chance, io_sleep
 from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
-from actors.kernel.supervisor import Branch, Fatal, Restart, Strategy, Supervisor, child, supervisor
+from actors.kernel.supervisor import Supervisor
+from actors.kernel.tree import Branch, Fatal, Restart, Strategy, child, supervisor
+from actors.kernel.watchdog import Quarantine, Watchdog
 from actors.store.records import Committed, Kind, NewEntry
 from actors.store.store import SqliteStore
 from config.errors import UserError
@@ -85,8 +87,14 @@ class Daemon:
             rejected=lambda: sum(self.gate.refused.values()),
             reload=self._reload,
         )
+        self._quarantine = Quarantine(settings.data_dir / "quarantine")
         self._supervisor = Supervisor(
-            self.tree(), clock=clock, rng=rng, observe=report.supervision, dead_letter=report.dead_letter
+            self.tree(),
+            clock=clock,
+            rng=rng,
+            observe=report.supervision,
+            dead_letter=report.dead_letter,
+            quarantine=self._quarantine,
         )
         self.office.staff = self._supervisor
 
@@ -148,7 +156,8 @@ class Daemon:
             tasks.start_soon(self._obey_signals)
             tasks.start_soon(self._announce, ready)
             try:
-                await self._supervisor.run()
+                with Watchdog(self._quarantine, [actor.name for actor in self._supervisor.status()]):
+                    await self._supervisor.run()
             finally:
                 tasks.cancel_scope.cancel()
 

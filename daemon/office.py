@@ -10,7 +10,7 @@ import anyio
 
 from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.mailbox import conflate
-from actors.kernel.supervisor import ActorStatus
+from actors.kernel.tree import ActorStatus
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import EventRow, Incident, Kind, NewEntry
 from config.errors import BadInput, UserError

@@ -2,7 +2,7 @@
 
 import structlog
 
-from actors.kernel import supervisor as kernel
+from actors.kernel import tree as kernel
 
 log = structlog.get_logger()
 

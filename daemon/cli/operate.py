@@ -99,7 +99,8 @@ def actors(arguments: argparse.Namespace) -> int:
         emit(rows)
         return 0
     columns = ("name", "state", "restarts", "depth", "high_water", "received", "dropped", "busy_s", "last_error")
-    show([name.replace("_", " ") for name in columns], ([row[name] for name in columns] for row in rows), "no actors")
+    shown = ({**row, "dropped": sum(row["dropped"].values())} for row in rows)
+    show([name.replace("_", " ") for name in columns], ([row[name] for name in columns] for row in shown), "no actors")
     return 0
 
 
