@@ -44,14 +44,13 @@ class Attempts:
         return fact
 
     def tick(self, now: int) -> Iterator[Attempt]:
-        """The invoices that waited and were told by nobody else."""
+        """The invoices that waited and were told by nobody else: each to be admitted before the next is asked for."""
         ready = [fact for until, fact in self._waiting if until <= now]
         self._waiting = self._waiting[len(ready) :]
         self.due = self._waiting[0][0] if self._waiting else NEVER
         for fact in ready:
             key = f"{fact.invoice}#{fact.number}{'+' if fact.succeeded else '-'}"
             if self._seen.get(key) is None and not self._told(fact):
-                self._seen.put(key, fact.at, now)
                 yield Attempt(
                     fact.at,
                     fact.event,

@@ -24,7 +24,7 @@ MARKS = {"opened": "●", "updated": "◐", "resolved": "○"}
 def replay(
     path: Path, *, config: Path | None, tenant: str | None, until: str | None, skip_bad: bool, as_json: bool
 ) -> None:
-    """Print every change of an incident, then the summary. BadInput is raised, or with `skip_bad` said and passed over."""
+    """Print every change of an incident, then the summary. Raises BadInput, which `skip_bad` prints and passes over."""
     settings = load(config)
     end = moment(until)
     if config and tenant and all(known.name != tenant for known in settings.billing.tenants):

@@ -2,11 +2,17 @@
 
 from actors.billing.detectors.base import Detector
 from actors.billing.detectors.decline_spike import DeclineSpike
+from actors.billing.detectors.dispute_spike import DisputeSpike
 from actors.billing.detectors.duplicate_charge import DuplicateCharge
 from actors.billing.detectors.refund_exceeds_charge import RefundExceedsCharge
+from actors.billing.detectors.thin_events import ThinEvents
+from actors.billing.detectors.webhook_lag import WebhookLag
 
 DETECTORS: tuple[type[Detector], ...] = (
     DeclineSpike,
+    DisputeSpike,
     DuplicateCharge,
     RefundExceedsCharge,
+    ThinEvents,
+    WebhookLag,
 )

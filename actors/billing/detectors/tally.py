@@ -42,17 +42,18 @@ class Tally:
         if second < now_s - 2 * self._span_s:
             return False
         seconds, latest = self._seconds, self._latest
+        before = second < latest.end - self._span_s  # the latest window
         at = len(seconds) if not seconds or second > seconds[-1] else bisect_left(seconds, second)
         if at == len(seconds) or seconds[at] != second:
             seconds.insert(at, second)
             self._total.insert(at, 0)
             self._failed.insert(at, 0)
-            self._left += at < self._left
+            self._left += before
         self._total[at] += 1
         self._failed[at] += failed
         if second > latest.end:
             self._advance(second)
-        elif at >= self._left:
+        elif not before:
             self._latest = Window(seconds[self._left], latest.end, latest.total + 1, latest.failed + failed)
         return True
 

@@ -1,0 +1,86 @@
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.evidence import links, moment
+from actors.billing.facts import DisputeOpened, FraudWarning
+from actors.billing.money import format_money
+from actors.kernel.clock import SECOND
+from actors.store.records import Severity
+
+WINDOW_S = 86_400
+DISPUTES_MIN = 3  # within the window: one is bad luck with a deadline, three are a pattern
+LISTED_MAX = 20
+
+
+class DisputeSpike(Detector):
+    """Customers or their banks take money back. Each is told; several within a day are a warning.
+
+    A card network's early fraud warning comes before the dispute, while a refund still prevents it, so already the
+    first one is a warning.
+    """
+
+    signal = "dispute_spike"
+    reads: ClassVar = (DisputeOpened, FraudWarning)
+
+    def __init__(self, tenant: str, rules: Rules) -> None:
+        super().__init__(tenant, rules)
+        self._disputes: Recent[list[Any]] = Recent(WINDOW_S * SECOND, 1_000)
+        self._warnings: Recent[list[Any]] = Recent(WINDOW_S * SECOND, 1_000)
+
+    def observe(self, fact: DisputeOpened | FraudWarning, now: int) -> Iterator[Finding]:
+        """Count it with those of the day."""
+        if isinstance(fact, FraudWarning):
+            self._warnings.put(fact.warning or fact.event, [fact.at, fact.event, fact.charge, 0, ""], now)
+            rows = self._within_a_day(self._warnings, now)
+            title = f"{len(rows)} early fraud warning{'s' * (len(rows) > 1)} within a day"
+            first = "Open the payment; if it looks like fraud, refund it now: that prevents the dispute and its fee."
+            yield self._report("early_fraud", Severity.WARNING, fact.at, title, rows, 0, first)
+            return
+        row = [fact.at, fact.event, fact.charge, fact.amount, fact.currency]
+        self._disputes.put(fact.dispute or fact.event, row, now)
+        rows = self._within_a_day(self._disputes, now)
+        severity = Severity.WARNING if len(rows) >= DISPUTES_MIN else Severity.INFO
+        title = f"{len(rows)} dispute{'s' * (len(rows) > 1)} within a day ({totals(rows)})"
+        due = f" before {moment(fact.due)}" if fact.due is not None else ""
+        yield self._report("account", severity, fact.at, title, rows, 1, f"Answer each dispute with evidence{due}.")
+
+    def _within_a_day(self, recent: Recent[list[Any]], now: int) -> list[list[Any]]:
+        rows = [row for _, _, row in recent.save() if row[0] >= now - WINDOW_S * SECOND]
+        return rows or [row for _, _, row in recent.save()[-1:]]  # told late, it still is one
+
+    def _report(
+        self, scope: str, severity: Severity, at: int, title: str, rows: list[list[Any]], expected: int, first: str
+    ) -> Finding:
+        newest = sorted(rows, key=lambda row: row[0])[-LISTED_MAX:]
+        charges = [row[2] for row in newest if row[2]]
+        evidence: dict[str, Any] = {
+            "observed": len(rows),
+            "expected": expected,
+            "charges": charges,
+            "window_s": WINDOW_S,
+            "since": moment(newest[0][0]),
+            "links": links(charges),
+            "first": first,
+        }
+        if any(row[4] for row in newest):
+            evidence["amounts"] = totals(rows)
+        return self.anomaly(scope, severity, at, title, evidence, tuple(row[1] for row in newest), quiet_s=WINDOW_S)
+
+    def save(self) -> Any:
+        """Rows of the day."""
+        return [self._disputes.save(), self._warnings.save()]
+
+    def load(self, state: Any) -> None:
+        """Rows of the day."""
+        self._disputes.load(state[0])
+        self._warnings.load(state[1])
+
+
+def totals(rows: list[list[Any]]) -> str:
+    """What they come to, currency by currency."""
+    sums: Counter[str] = Counter()
+    for row in rows:
+        sums[row[4]] += row[3]
+    return " + ".join(format_money(amount, currency) for currency, amount in sorted(sums.items()))
