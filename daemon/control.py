@@ -90,9 +90,10 @@ class Control(Actor[None]):
         limit = request.query.get("limit")
         if limit is not None and not limit.isdecimal():
             raise web.HTTPBadRequest(reason="limit: expected a whole number")
+        since = request.query.get("since")
         pages = self._office.events(
             tenant=request.query.get("tenant"),
-            since=request.query.get("since"),
+            since=None if since is None else self._office.moment(since),
             limit=int(limit) if limit else None,
             follow=request.query.get("follow") == "1",
         )

@@ -104,21 +104,20 @@ class Office:
         }
 
     async def events(
-        self, *, tenant: str | None, since: str | None, limit: int | None, follow: bool
+        self, *, tenant: str | None, since: int | None, limit: int | None, follow: bool
     ) -> AsyncIterator[list[Row]]:
         """Pages of events, oldest first; with `limit` the last so many; with `follow` without end."""
-        start = None if since is None else parse_time(since, self._clock.now())
         wakes = conflate(1, key=lambda _committed: 0)
         if follow:
             self._store.follow(wakes)
         try:
             after = 0
             if limit is not None:
-                rows = await self._store.events(tenant=tenant, since=start, after=0, limit=limit, newest=True)
+                rows = await self._store.events(tenant=tenant, since=since, after=0, limit=limit, newest=True)
                 after = rows[-1].seq if rows else (await self._store.status()).last_seq
                 yield [event_row(row) for row in rows]
             while limit is None or follow:
-                rows = await self._store.events(tenant=tenant, since=start, after=after, limit=PAGE)
+                rows = await self._store.events(tenant=tenant, since=since, after=after, limit=PAGE)
                 if rows:
                     after = rows[-1].seq
                     yield [event_row(row) for row in rows]
@@ -128,6 +127,10 @@ class Office:
                     return
         finally:
             self._store.unfollow(wakes)
+
+    def moment(self, text: str) -> int:
+        """RFC 3339, unix seconds, or a duration before now, as UTC microseconds. Raises BadInput."""
+        return parse_time(text, self._clock.now())
 
     # ---- orders: each takes the request's body and the uid that sent it
 

@@ -3,6 +3,7 @@
 import structlog
 
 from actors.kernel import tree as kernel
+from config.errors import UserError
 
 log = structlog.get_logger()
 
@@ -20,6 +21,8 @@ def supervision(event: kernel.SupervisionEvent) -> None:
             write("actor_crashed", actor=actor, restarts=restarts, again_in_s=round(delay, 2), exc_info=error)
         case kernel.Stuck(actor, seconds):
             log.error("actor_stuck", actor=actor, seconds=round(seconds, 1))
+        case kernel.Failed(_, UserError()):
+            pass  # the user is told in one line, at the end of the process
         case kernel.Failed(actor, error):
             log.critical("actor_failed", actor=actor, exc_info=error)
         case kernel.Quarantined(actor):

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from contextlib import suppress
 
 
 def notify(state: str) -> None:
@@ -10,7 +11,8 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as peer:
+    # A manager that has gone away cannot be told, and is no reason to fail.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as peer:
         # A leading @ stands for the NUL byte of Linux's abstract socket names.
         peer.connect("\0" + address[1:] if address.startswith("@") else address)
         peer.sendall(state.encode())

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +53,27 @@ class Client:
 
     def get(self, path: str) -> Any:
         """The answer's JSON. Raises DaemonUnreachable, or UserError with what the daemon said."""
-        return json.loads(self._request("GET", path).read())
+        return self._whole("GET", path)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Ask for a change; as get."""
-        return json.loads(self._request("POST", path, body).read())
+        return self._whole("POST", path, body)
 
     def lines(self, path: str) -> Iterator[str]:
         """An answer of JSON lines, as they come; for a stream without end this blocks between lines."""
-        response = self._request("GET", path, stream=True)
-        for line in response:
-            yield line.decode().rstrip("\n")
+        with closing(_UnixConnection(self._path)) as connection:
+            response = self._request(connection, "GET", path)
+            connection.sock.settimeout(None)
+            for line in response:
+                yield line.decode().rstrip("\n")
+
+    def _whole(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        with closing(_UnixConnection(self._path)) as connection:
+            return json.loads(self._request(connection, method, path, body).read())
 
     def _request(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, stream: bool = False
+        self, connection: _UnixConnection, method: str, path: str, body: dict[str, Any] | None = None
     ) -> http.client.HTTPResponse:
-        connection = _UnixConnection(self._path)
         payload = None if body is None else json.dumps(body)
         try:
             connection.request(method, path, payload, {"Content-Type": "application/json"})
@@ -80,8 +86,6 @@ class Client:
             raise DaemonUnreachable(
                 f"the daemon is not running (no answer on {self._path}); start it with: nightdesk run"
             ) from None
-        if stream and connection.sock is not None:
-            connection.sock.settimeout(None)
         if response.status >= 400:
             raise _refusal(response)
         return response

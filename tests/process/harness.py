@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import queue
-import shlex
 import signal
 import socket
 import subprocess
@@ -27,6 +26,12 @@ T = TypeVar("T")
 SECRET = "whsec_test"
 TOKEN = "acme-token"
 PATIENCE_S = 20.0
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -148,8 +153,7 @@ class RunningDaemon:
         """With `listening`, hand that socket over as systemd does: as file descriptor 3, to the pid that is named."""
         command = [sys.executable, "-m", "daemon", "run", "--config", str(self.config)]
         if listening is not None:
-            handover = f"exec 3<&{listening.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec {shlex.join(command)}"
-            command = ["sh", "-c", handover]
+            command = [sys.executable, "-c", HAND_OVER, str(listening.fileno()), *command]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, self.errors.open("ab") as errors:
             address = self.folder / f"notify.{next(_ids)}"
             notify.bind(str(address))
