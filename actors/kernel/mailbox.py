@@ -237,8 +237,9 @@ class Mailbox(Generic[M]):
         now = monotonic()
         if self.busy_since is not None:
             self.meter.turn(now - self.busy_since)
+        gaps = sum(type(item) is Gap for item in self.in_flight[:count]) if self.overflow is Overflow.DROP_OLDEST else 0
         self._handled += count
-        self.meter.finished += count
+        self.meter.finished += count - gaps
         self.busy_since = now if self._handled < len(self._batch) else None
 
     # What follows is for the supervisor.
@@ -272,10 +273,11 @@ class Mailbox(Generic[M]):
         """Put what is in flight back to the front; the first of it is returned, being the suspect if the actor crashed."""
         back = self.in_flight
         self._batch, self._handled, self.busy_since = [], 0, None
+        if back and self._gap:
+            self._queue.appendleft(Gap(self._gap))
+            self._gap = 0
         for item in reversed(back):
-            if isinstance(item, Gap):
-                self._gap += item.dropped
-            elif self._newest is None:
+            if self._newest is None:
                 self._queue.appendleft(item)
             elif (key := self._key_of(item)) in self._newest:
                 self.meter.dropped["conflated"] += 1
@@ -300,11 +302,13 @@ class Mailbox(Generic[M]):
         return None if self._key is None else self._key(item)
 
     def _drop_oldest(self) -> None:
-        oldest = self._queue.popleft()
-        self._gap += 1
-        self.meter.dropped["oldest"] += 1
-        if type(oldest) is Ask:
-            oldest.fail(MailboxFull("dropped for a newer message"))
+        while self._queue and type(oldest := self._queue.popleft()) is Gap:
+            self._gap += oldest.dropped
+        if type(oldest) is not Gap:
+            self._gap += 1
+            self.meter.dropped["oldest"] += 1
+            if type(oldest) is Ask:
+                oldest.fail(MailboxFull("dropped for a newer message"))
 
     @property
     def _must_wait(self) -> bool:
