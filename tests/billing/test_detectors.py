@@ -1,0 +1,42 @@
+"""What holds for every detector, so that adding one is one file, its line in the list, and one test."""
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+from actors.billing import detectors
+from actors.billing.detectors import DETECTORS
+from actors.billing.detectors.base import Detector, Recent
+from config.settings import SIGNALS
+
+
+def test_every_detector_that_exists_is_in_the_list() -> None:
+    found = set()
+    for module in pkgutil.iter_modules(detectors.__path__):
+        names = vars(importlib.import_module(f"{detectors.__name__}.{module.name}")).values()
+        found |= {name for name in names if inspect.isclass(name) and issubclass(name, Detector)}
+    assert found - {Detector} == set(DETECTORS)
+    assert list(DETECTORS) == sorted(DETECTORS, key=lambda detector: detector.__name__)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_detector_has_a_file_and_a_test_named_for_its_signal(detector: type[Detector]) -> None:
+    assert detector.__module__.rpartition(".")[2] == detector.signal
+    assert (Path(__file__).parent / f"test_{detector.signal}.py").exists()
+    assert detector.signal in SIGNALS | {"thin_events"}  # which is about the endpoint, not about the business
+    assert detector.__doc__
+
+
+def test_a_memory_forgets_the_oldest_beyond_its_limit_and_its_time() -> None:
+    recent: Recent[int] = Recent(keep_us=100, limit=3)
+    for at, key in enumerate("abcd"):
+        recent.put(key, at, at)
+    assert recent.get("a") is None
+    recent.put("b", 10, 50)  # touched: now the newest
+    recent.put("e", 11, 103)
+    assert [key for key, _, _ in recent.save()] == ["d", "b", "e"]
+    recent.put("f", 12, 151)
+    assert [key for key, _, _ in recent.save()] == ["e", "f"]

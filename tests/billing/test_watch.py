@@ -1,0 +1,172 @@
+"""The fold over the log: the same whether it was read in one go or in pieces, and whether idle minutes were ticked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.alerts.incidents import IncidentBook
+from actors.alerts.routing import Routing
+from actors.billing.watch import Watch
+from actors.store.records import DAEMON, Incident, Kind, LogEntry, Severity
+from tests.billing.night import Night
+from tests.billing.stripe_events import Event, charge, event, intent_of, invoice_of, refund
+
+
+def one_event(number: int, at: int) -> Event:
+    """A small world in which charges meet their like: two customers, one amount; half the charges are declined."""
+    failed, basil = number % 4 > 1, number % 3 == 0
+    made = charge(at, id_=f"ch_{number}", customer=f"cus_{number % 2}", failed=failed, basil=basil)
+    told = [
+        made,
+        made,
+        made,
+        intent_of(made),
+        invoice_of(made, "invoice.payment_failed" if failed else "invoice.paid", linked=False, id_=f"in_{number}"),
+        refund(at, id_=f"re_{number}", charge_id=f"ch_{number % 7}", amount=1500),
+        event("radar.early_fraud_warning.created", {"id": f"issfr_{number}", "charge": "ch_1"}, at),
+    ]
+    return told[number % len(told)]
+
+
+stories = st.lists(
+    st.one_of(
+        st.tuples(st.just("event"), st.integers(0, 60), st.integers(0, 200)),
+        st.tuples(st.just("event"), st.integers(0, 60), st.integers(0, 200)),
+        st.tuples(st.just("rules"), st.sampled_from((None, 0.2, 0.9)), st.integers(1, 5)),
+        st.tuples(st.just("minutes"), st.integers(1, 90), st.just(0)),
+    ),
+    min_size=10,
+    max_size=40,
+)
+
+
+def tell(story: list[tuple[str, Any, int]]) -> Night:
+    night, at = Night(), 0
+    for what, which, much in story:
+        if what == "event":
+            at += much
+            night.deliver(one_event(which, at), tenant=f"tenant{which % 2}", at=at)
+        elif what == "rules":
+            night.configure(tenant="tenant0", failure_rate=which, failure_min_attempts=much)
+        else:
+            at += which * 60
+            night.pass_minutes(which)
+    return night
+
+
+def outcome(watch: Watch) -> dict[tuple[str, str], Any]:
+    """The whole state, as a snapshot of everything would have it."""
+    for tenant in watch._tenants.values():
+        tenant.changed |= {"attempts", *(detector.signal for detector in tenant.detectors)}
+        if tenant.settings is not None:
+            tenant.changed.add("rules")
+    return {part: orjson.loads(state) for part, (_, state) in watch.snapshot().items() if part[1] != "incidents"}
+
+
+def fresh() -> Watch:
+    return Watch(IncidentBook(Routing()))
+
+
+def read(watch: Watch, log: Sequence[LogEntry]) -> list[tuple[str, int, Incident]]:
+    """What becomes of the incidents."""
+    steps = []
+    for entry in log:
+        watch.apply(entry)
+        steps += [(step.state, step.at, step.incident) for step in watch.drain().transitions]
+    return steps
+
+
+@given(stories, st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_a_snapshot_and_the_rest_of_the_log_give_what_the_whole_log_gives(
+    story: list[tuple[str, Any, int]], where: int
+) -> None:
+    """Cut anywhere; what is saved there is only what changed since an earlier snapshot, and is laid over that one."""
+    log = tell(story).log
+    cut = where % (len(log) + 1)
+    whole = fresh()
+    read(whole, log[: cut // 2])
+    saved = whole.snapshot()
+    read(whole, log[cut // 2 : cut])
+    saved |= whole.snapshot()
+    restored = fresh()
+    assert restored.restore(saved, ()) == []
+    assert read(restored, log[cut:]) == read(whole, log[cut:])
+    assert outcome(restored) == outcome(whole)
+
+
+@given(stories)
+@settings(max_examples=40, deadline=None)
+def test_minutes_in_which_nothing_is_due_change_nothing(story: list[tuple[str, Any, int]]) -> None:
+    """What lets a replay jump over a quiet night."""
+    night = tell(story)
+    lazy = fresh()
+    steps = []
+    for entry in night.log:
+        if entry.kind is not Kind.TICK or lazy.due <= entry.at:
+            steps += read(lazy, [entry])
+    assert steps == [(step.state, step.at, step.incident) for step in night.steps]
+
+
+def test_state_of_another_version_starts_afresh_and_says_so() -> None:
+    night = Night(failure_rate=0.15)
+    night.deliver(*(charge(at, failed=True) for at in range(4)))
+    parts = night.watch.snapshot()
+    version, state = parts["acme", "decline_spike"]
+    parts["acme", "decline_spike"] = (version + 1, state)
+    parts["acme", "a_signal_of_the_future"] = (1, b"null")
+    restored = fresh()
+    assert set(restored.restore(parts, ())) == {("acme", "decline_spike"), ("acme", "a_signal_of_the_future")}
+    assert restored.rules_of("acme") == {"failure_rate": 0.15}
+
+
+def test_only_what_changed_is_saved_again() -> None:
+    night = Night()
+    night.deliver(charge(0))
+    night.watch.snapshot()
+    night.deliver(charge(1), tenant="other")
+    assert {tenant for tenant, part in night.watch.snapshot() if part != "incidents"} == {DAEMON, "other"}
+
+
+def test_the_thresholds_in_force_are_those_last_told() -> None:
+    night = Night()
+    assert night.watch.rules_of("acme") is None
+    night.configure(failure_rate=0.15)
+    night.configure(failure_rate=0.5)
+    assert night.watch.rules_of("acme") == {"failure_rate": 0.5}
+
+
+def test_an_alarm_of_the_daemon_is_an_incident_until_it_says_otherwise() -> None:
+    night = Night()
+    alarm = {"signal": "store_trouble", "scope": "disk", "severity": "critical", "title": "Full", "evidence": {}}
+    night.append(Kind.ALARM, DAEMON, alarm)
+    assert night.only("store_trouble").severity is Severity.CRITICAL
+    night.append(Kind.ALARM, DAEMON, {"signal": "store_trouble", "scope": "disk", "resolved": True})
+    assert [step.state for step in night.steps] == ["opened", "resolved"]
+
+
+def test_an_incident_resolves_once_after_its_quiet_window_without_another_event() -> None:
+    night = Night()
+    night.deliver(charge(0), charge(10))
+    night.pass_minutes(120)
+    assert [step.state for step in night.steps] == ["opened", "resolved"]
+    assert night.steps[1].at - night.steps[0].at == 3600 * 1_000_000
+
+
+def test_a_command_reaches_the_incident() -> None:
+    night = Night()
+    night.deliver(charge(0), charge(10))
+    (incident,) = night.incidents()
+    night.append(Kind.COMMAND, DAEMON, {"command": "false_positive", "incident": incident.id, "by": 0})
+    assert night.incidents()[0].false_positive
+
+
+def test_a_clock_set_back_takes_no_time_away() -> None:
+    night = Night()
+    night.deliver(charge(0, failed=True))
+    night.now -= 3600 * 1_000_000
+    night.deliver(*(charge(at, failed=True) for at in range(1, 5)))
+    assert night.only("decline_spike").evidence["failed"] == 5
