@@ -30,15 +30,16 @@ class Actor(Generic[M]):
         """Receive until told to end. An override that takes batches itself gets the same guarantees from `take`."""
         while True:
             for message in await self.mailbox.take():
-                if isinstance(message, Ask):
-                    await self._answer(message)
-                else:
+                if not isinstance(message, Ask):
                     await self.receive(message)
+                elif message.expired:
+                    self.mailbox.discard("expired")
+                    continue
+                else:
+                    await self._answer(message)
                 self.mailbox.done()
 
     async def _answer(self, ask: Ask[M]) -> None:
-        if ask.expired:
-            return
         try:
             ask.answer(await self.receive(ask.request))
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the asker's to know

@@ -242,6 +242,11 @@ class Mailbox(Generic[M]):
         self.meter.finished += count - gaps
         self.busy_since = now if self._handled < len(self._batch) else None
 
+    def discard(self, reason: str) -> None:
+        """The first message in flight will not be handled."""
+        self._handled += 1
+        self.meter.dropped[reason] += 1
+
     # What follows is for the supervisor.
 
     def adopt(self) -> None:
@@ -286,14 +291,6 @@ class Mailbox(Generic[M]):
                 self._queue.appendleft(key)
         self._one_by_one = len(back)
         return back[0] if back else None
-
-    def bury(self, error: BaseException) -> None:
-        """The first message in flight has become a dead letter."""
-        first = self._batch[self._handled]
-        self._handled += 1
-        self.meter.dropped["dead_letter"] += 1
-        if isinstance(first, Ask):
-            first.fail(error)
 
     def _key_of(self, item: M | Ask[M]) -> Hashable:
         # Every ask has its own asker, so none stands for another.

@@ -13,7 +13,7 @@ import anyio
 from actors.kernel import tree
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, Random, monotonic
-from actors.kernel.mailbox import Ask, Drained
+from actors.kernel.mailbox import Ask, Drained, reject
 from actors.kernel.tree import ActorFailed, Child, Fatal, Restart, State
 
 BACKOFF_BASE_S = 0.2
@@ -48,7 +48,7 @@ class Node:
         self.spec = spec
         self.path = path
         self.children = children
-        self.mailbox = spec.mailbox
+        self.mailbox = spec.mailbox or reject(1)
         self.state = State.STARTING
         self.restarts = 0
         self.last_error: BaseException | None = None
@@ -191,7 +191,8 @@ class Node:
         self._suspect = (in_flight[0], crashes, finished)
         if crashes < POISON_CRASHES:
             return error
-        message = in_flight[0].request if isinstance(in_flight[0], Ask) else in_flight[0]
+        culprit = in_flight[0]
+        message = culprit.request if isinstance(culprit, Ask) else culprit
         trace = "".join(traceback.format_exception(error))
         letter = tree.DeadLetter(self.path, message, repr(error), trace, self._ports.clock.now())
         try:
@@ -201,7 +202,9 @@ class Node:
                     await handing_over
         except Exception as trouble:  # noqa: BLE001 - whatever it is, the message stays where it is and this is reported
             return trouble
-        self.mailbox.bury(error)
+        self.mailbox.discard("dead_letter")
+        if isinstance(culprit, Ask):
+            culprit.fail(error)
         # The cause is gone, so its crashes count as one: a second poisonous message is not yet a crash loop.
         for _ in range(min(len(self._crashes), POISON_CRASHES - 1)):
             self._crashes.pop()

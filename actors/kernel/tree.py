@@ -1,12 +1,12 @@
 """The supervision tree as values: what to start, what its end means, and what is told about it."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum, StrEnum, auto
 from typing import Any, TypeAlias
 
 from actors.kernel.actor import Actor
-from actors.kernel.mailbox import Mailbox, reject
+from actors.kernel.mailbox import Mailbox
 
 
 class Restart(Enum):
@@ -51,7 +51,7 @@ class Child:
     name: str
     factory: Callable[[], Actor[Any]]
     _: KW_ONLY
-    mailbox: Mailbox[Any] = field(default_factory=lambda: reject(1))
+    mailbox: Mailbox[Any] | None = None  # it receives nothing
     restart: Restart = Restart.PERMANENT
     stop_s: float = 2.0
     stuck_s: float = 30.0
