@@ -1,0 +1,241 @@
+"""The scorer and the ticker over a real database, in virtual time."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from actors.alerts.incidents import IncidentBook
+from actors.alerts.routing import Route, Routing
+from actors.billing.projection import Projector
+from actors.billing.scorer import Scorer
+from actors.billing.ticker import Ticker
+from actors.billing.watch import Watch
+from actors.kernel.actor import Actor
+from actors.kernel.clock import SECOND, ScaledClock, chance
+from actors.kernel.mailbox import Mailbox, drop_oldest, reject
+from actors.kernel.supervisor import Supervisor
+from actors.kernel.tree import Strategy, child, supervisor
+from actors.store.driver import InlineDriver
+from actors.store.records import DAEMON, Committed, Incident, Kind, NewEntry
+from actors.store.store import SqliteStore
+from tests.billing.stripe_events import START, Event, charge
+from tests.simulation.loop import run_virtual
+
+CONFIG = NewEntry(Kind.CONFIG, "acme", START * SECOND, {"failure_rate": 0.15})
+
+
+def declines(first: int, last: int) -> list[Event]:
+    return [charge(at, failed=True, customer=f"cus_{at}") for at in range(first, last)]
+
+
+class House:
+    """A store, a clock and, in each life, a scorer."""
+
+    def __init__(self, folder: Path, on_write: Callable[[str], None]) -> None:
+        self.store = SqliteStore(folder, driver=InlineDriver(on_write), ballast_bytes=0)
+        self.clock = ScaledClock(START * SECOND)
+        self.woken: list[str] = []
+
+    async def append(self, *events: Event) -> None:
+        project = Projector(bytes(32)).project
+        for one in events:
+            at = one["created"] * SECOND
+            await self.store.append(NewEntry(Kind.EVENT, "acme", at, project(one), event_id=one["id"]))
+
+    def scorer(self) -> Scorer:
+        watch = Watch(IncidentBook(Routing((Route("ops"),))))
+        return Scorer(self.store, watch, self.clock, self.woken.extend)
+
+    @asynccontextmanager
+    async def alive(self, actor: Callable[[], Actor[Any]], mailbox: Mailbox[Any] | None = None) -> AsyncIterator[None]:
+        """One life of an actor under supervision."""
+        tree = supervisor("test", Strategy.ONE_FOR_ONE, child("actor", actor, mailbox=mailbox or drop_oldest(16)))
+        tender = Supervisor(tree, clock=self.clock, rng=chance(7))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tender.run)
+            await tender.ready.wait()
+            yield
+            tender.stop()
+
+    @asynccontextmanager
+    async def scoring(self, mailbox: Mailbox[Committed] | None = None) -> AsyncIterator[None]:
+        """One life of a scorer, which has read everything at its end."""
+        async with self.alive(self.scorer, mailbox):
+            yield
+            with anyio.fail_after(600):
+                await self.store.scored((await self.store.status()).last_seq)
+
+    async def incidents(self) -> list[Incident]:
+        return await self.store.incidents(tenant=None)
+
+
+def in_a_house(
+    folder: Path, story: Callable[[House], Coroutine[Any, Any, None]], on_write: Callable[[str], None] = lambda _: None
+) -> None:
+    async def main() -> None:
+        house = House(folder, on_write)
+        house.store.name, house.store.mailbox = "store", reject(1024)
+        await house.store.start()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(house.store.run)
+                await story(house)
+                tasks.cancel_scope.cancel()
+        finally:
+            await house.store.stop()
+
+    run_virtual(main, seed=7)
+
+
+def test_findings_are_committed_and_the_channels_woken(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        first, second = charge(0), charge(60)
+        async with house.scoring():
+            await house.append(first, second)
+        (incident,) = await house.incidents()
+        assert incident.signal == "duplicate_charge"
+        assert [note.incident for note in await house.store.due("ops", 1 << 60, 10)] == [incident.id]
+        assert house.woken == ["ops"]
+        rows = await house.store.events(tenant="acme", since=None, after=0, limit=10)
+        assert [(row.id, row.anomaly_score, row.flagged) for row in rows] == [
+            (first["id"], 0.0, False),
+            (second["id"], 1.0, True),
+        ]
+
+    in_a_house(tmp_path, story)
+
+
+def test_nine_declines_a_restart_and_the_tenth_are_one_incident_that_counts_ten(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring():
+            await house.append(*declines(0, 9))
+        assert await house.incidents() == []
+        async with house.scoring():
+            await house.append(*declines(9, 10))
+        (incident,) = await house.incidents()
+        assert (incident.signal, incident.evidence["failed"]) == ("decline_spike", 10)
+        async with house.scoring():
+            pass
+        assert await house.incidents() == [incident]
+
+    in_a_house(tmp_path, story)
+
+
+def test_what_came_while_the_scorer_was_away_is_read_from_the_log(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        await house.append(*declines(0, 10))
+        async with house.scoring():
+            pass
+        (incident,) = await house.incidents()
+        assert incident.evidence["failed"] == 10
+
+    in_a_house(tmp_path, story)
+
+
+def test_what_a_full_mailbox_dropped_is_read_from_the_log(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring(drop_oldest(1)), anyio.create_task_group() as senders:
+            for decline in declines(0, 50):
+                senders.start_soon(house.append, decline)
+        (incident,) = await house.incidents()
+        assert incident.evidence["failed"] == 50
+
+    in_a_house(tmp_path, story)
+
+
+def test_a_snapshot_is_saved_now_and_then_and_started_from(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring():
+            await house.append(*declines(0, 5))
+            await house.clock.sleep(40)
+            await house.append(*declines(5, 9))
+        mark = await house.store.load_watch()
+        assert 0 < mark.snapshot.seq <= mark.cursor
+        async with house.scoring():
+            await house.append(*declines(9, 10))
+        (incident,) = await house.incidents()
+        assert incident.evidence["failed"] == 10
+
+    in_a_house(tmp_path, story)
+
+
+def test_an_entry_that_crashes_the_fold_three_times_is_put_aside_and_told(tmp_path: Path) -> None:
+    """The entries around it are all scored, once."""
+    poison = {"signal": "made_up", "scope": "", "severity": "no such severity", "title": "", "evidence": {}}
+
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring():
+            await house.append(*declines(0, 5))
+            await house.store.append(NewEntry(Kind.ALARM, DAEMON, START * SECOND, poison))
+            await house.append(*declines(5, 10))
+        (letter,) = await house.store.dead_letters()
+        assert "no such severity" in letter.error
+        assert {incident.signal: incident.evidence.get("failed") for incident in await house.incidents()} == {
+            "decline_spike": 10,
+            "dead_letter": None,
+        }
+
+    in_a_house(tmp_path, story)
+
+
+def test_findings_wait_while_the_store_is_away(tmp_path: Path) -> None:
+    away = False
+
+    def on_write(when: str) -> None:
+        if away and when == "before":
+            raise sqlite3.OperationalError("database or disk is full")
+
+    async def story(house: House) -> None:
+        nonlocal away
+        await house.append(charge(0), charge(60))
+        away = True
+        async with house.alive(house.scorer):
+            await house.clock.sleep(20)
+            assert await house.incidents() == []
+            away = False
+            await house.store.scored(2)
+        assert len(await house.incidents()) == 1
+
+    in_a_house(tmp_path, story, on_write)
+
+
+def test_a_minute_is_written_down_at_each_full_minute(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        async with house.alive(lambda: Ticker(house.store, house.clock)):
+            await house.clock.sleep(100)
+        ticks = [entry.at for entry in await house.store.read_log(0, 10) if entry.kind is Kind.TICK]
+        first = (START // 60 + 1) * 60
+        assert ticks == [first * SECOND, (first + 60) * SECOND]
+
+    in_a_house(tmp_path, story)
+
+
+class SuspendedClock(ScaledClock):
+    """Of a machine that slept: time goes on, nobody notices."""
+
+    slept_s = 0
+
+    def now(self) -> int:
+        return super().now() + self.slept_s * SECOND
+
+
+def test_minutes_slept_through_are_one_tick(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        house.clock = clock = SuspendedClock(START * SECOND)
+        async with house.alive(lambda: Ticker(house.store, clock)):
+            await clock.sleep(60)
+            clock.slept_s = 3600
+            await clock.sleep(60)
+        first, second = (entry.at for entry in await house.store.read_log(0, 10) if entry.kind is Kind.TICK)
+        assert second - first == 3660 * SECOND
+
+    in_a_house(tmp_path, story)
