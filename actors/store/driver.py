@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 
@@ -142,12 +142,20 @@ class InlineDriver:
 
 
 def _done(work: Callable[[], R]) -> "asyncio.Future[R]":
-    future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R] = loop.create_future()
+
+    # As with a thread, the outcome is learned later: in between, anything can happen to whoever waits.
     try:
-        future.set_result(work())
+        loop.call_soon(_hand_over, future.set_result, future, work())
     except Exception as error:  # noqa: BLE001 - handed to whoever waits, as a thread would
-        future.set_exception(error)
+        loop.call_soon(_hand_over, future.set_exception, future, error)
     return future
+
+
+def _hand_over(deliver: Callable[[Any], None], future: "asyncio.Future[Any]", outcome: object) -> None:
+    if not future.done():
+        deliver(outcome)
 
 
 C = TypeVar("C")

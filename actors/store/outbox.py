@@ -14,6 +14,12 @@ _COLUMNS = """
     state, attempts, error
 """
 
+_RETRIED_EARLIER = """(
+    SELECT earlier.id FROM outbox AS earlier
+    WHERE earlier.state = 'pending' AND earlier.incident = outbox.incident AND earlier.channel = outbox.channel
+        AND earlier.id < outbox.id AND earlier.attempts > 0 AND earlier.not_before > {until}
+)"""
+
 
 def enqueue(connection: sqlite3.Connection, notifications: Iterable[NewNotification]) -> None:
     """Add pending notifications; a key that exists changes nothing."""
@@ -41,13 +47,17 @@ def enqueue(connection: sqlite3.Connection, notifications: Iterable[NewNotificat
 
 
 def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> list[Notification]:
-    """Pending notifications of a channel whose time has come, oldest first."""
+    """Pending notifications of a channel whose time has come, oldest first.
+
+    While one is being retried, the later ones of its incident wait: an end must not overtake its beginning.
+    """
     rows = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM outbox JOIN tenants ON tenants.id = tenant
-        WHERE state = 'pending' AND channel = ? AND not_before <= ? ORDER BY outbox.id LIMIT ?
-        """,  # noqa: S608 - a constant
-        (channel, now, limit),
+        WHERE state = 'pending' AND channel = ? AND not_before <= ? AND {_RETRIED_EARLIER.format(until="?")} IS NULL
+        ORDER BY outbox.id LIMIT ?
+        """,  # noqa: S608 - constants
+        (channel, now, now, limit),
     )
     return [_notification(*row) for row in rows]
 
@@ -74,7 +84,11 @@ def _notification(*row: Any) -> Notification:
 def next_due(connection: sqlite3.Connection, channel: str) -> int | None:
     """When the next pending notification of a channel may be tried."""
     at: int | None = connection.execute(
-        "SELECT min(not_before) FROM outbox WHERE state = 'pending' AND channel = ?", (channel,)
+        f"""
+        SELECT min(not_before) FROM outbox
+        WHERE state = 'pending' AND channel = ? AND {_RETRIED_EARLIER.format(until="outbox.not_before")} IS NULL
+        """,  # noqa: S608 - constants
+        (channel,),
     ).fetchone()[0]
     return at
 

@@ -59,7 +59,9 @@ class Ballast:
         return self._lost > 0
 
     def fill(self) -> None:
-        """Take as much room as is wanted, on a small disk less."""
+        """Take as much room as is wanted, on a small disk less; nothing while it is missing."""
+        if self._lost:
+            return
         size = min(self._wanted, (self._free() + self._held) // _SHARE_OF_FREE)
         if size > self._held and self._allocate(size):
             self._held = size
@@ -70,10 +72,9 @@ class Ballast:
         self._lost, self._held = self._lost or self._held, 0
 
     def recover(self) -> bool:
-        """Take the room again once there is as much beside it; False as long as there is not."""
+        """False as long as there is not room for it and as much again beside it; then `fill` takes it."""
         if self._lost and self._free() >= 2 * self._lost:
             self._lost = 0
-            self.fill()
         return not self._lost
 
     def _free(self) -> int:

@@ -33,7 +33,7 @@ from actors.store.records import (
     StoreStatus,
     Watermark,
 )
-from actors.store.writer import Append, Change, DiskFailed, Outcome, Request, Writer, primary_code, reason_of
+from actors.store.writer import Append, Change, Outcome, Request, Writer, primary_code, reason_of
 
 R = TypeVar("R")
 
@@ -77,6 +77,7 @@ class SqliteStore(Actor[Request]):
         self._writer: Writer
         self._key: bytes
         self._open = False
+        self._writing: asyncio.Future[Any] | None = None
         self._trouble: str | None = None
         self._changes = 0
         self._duplicates = 0
@@ -91,7 +92,6 @@ class SqliteStore(Actor[Request]):
         """Lock the data directory, check the database and bring its schema up to date. Raises UserError."""
         self._lock = DataDirLock(self._data_dir)
         self._ballast = Ballast(self._data_dir, self._ballast_bytes)
-        self._ballast.fill()
         self._writer, self._key = await self._driver.open(self._path, self._prepare)
         self._last_seq = self._writer.log.last_seq
         self._cursor = (await self.load_watch()).cursor
@@ -100,6 +100,7 @@ class SqliteStore(Actor[Request]):
     def _prepare(self, connection: sqlite3.Connection) -> tuple[Writer, bytes]:
         schema.check(connection, self._path)
         schema.migrate(connection, self._path)
+        self._ballast.fill()
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('payer_key', ?)", (entropy(32),))
         key = connection.execute("SELECT value FROM meta WHERE key = 'payer_key'").fetchone()[0]
         return Writer(connection), key
@@ -111,48 +112,26 @@ class SqliteStore(Actor[Request]):
                 batch: Sequence[Any] = ()
                 with anyio.move_on_after(IDLE_S if self._changes else None):
                     batch = await self.mailbox.take(BATCH_MAX)
-                # Shielded: a transaction is either written and answered, or neither.
-                with anyio.CancelScope(shield=True):
-                    await (self._commit(batch) if batch else self._idle())
+                if batch:
+                    await self._commit(self._admit(batch))
+                if not batch or self._changes >= CHECKPOINT_CHANGES:
+                    await self._tidy(idle=not batch)
         finally:
             self._open = False
-            _refuse(await self._waiting(), "the store has stopped")
+            _refuse(await self._queued(), "the store has stopped")
 
     async def stop(self) -> None:
-        """Empty the WAL and close; what waited in the mailbox is written by then."""
+        """Finish what is being written, empty the WAL and close."""
         self._open = False
         try:
+            if self._writing is not None:
+                await asyncio.wait((self._writing,))
             if self._changes:
-                await self._checkpoint(truncate=True)
+                await self._tidy(idle=True)
         finally:
             await self._driver.close()
             if self._lock is not None:
                 self._lock.release()
-
-    async def _idle(self) -> None:
-        self._ballast.fill()
-        await self._checkpoint(truncate=True)
-
-    async def _commit(self, batch: Sequence[Request]) -> None:
-        requests = self._admit(batch)
-        started = monotonic()
-        try:
-            outcome = await self._on_disk(partial(self._writer.write, requests=requests), requests)
-        except (sqlite3.Error, StoreUnavailable) as error:
-            self._failed(error, requests)
-            return
-        except DiskFailed as error:
-            _refuse(requests, str(error))
-            raise
-        self._last_commit_s = monotonic() - started
-        self._duplicates += outcome.duplicates
-        self._changes += outcome.changes
-        self._publish(outcome)
-        if self._trouble is not None and not self._ballast.missing:
-            self._trouble = None
-            self._on_trouble(None)
-        if self._changes >= CHECKPOINT_CHANGES:
-            await self._checkpoint(truncate=False)
 
     def _admit(self, batch: Sequence[Request]) -> list[Request]:
         """Without those whose sender went away; while the ballast is missing its room is kept for all but events."""
@@ -161,23 +140,26 @@ class SqliteStore(Actor[Request]):
             return requests
         events = [one for one in requests if isinstance(one, Append) and one.entry.kind is Kind.EVENT]
         _refuse(events, "the disk is nearly full: no more events until there is room")
-        return [request for request in requests if request not in events]
+        return [request for request in requests if not request.done.done()]
 
-    async def _on_disk(self, work: Callable[[sqlite3.Connection], R], waiting: Sequence[Request] = ()) -> R:
-        """Run it with the writing connection. As long as the disk does not answer, all who wait are refused."""
-        writing = self._driver.write(work)
-        while not writing.done():
-            await asyncio.wait((writing,), timeout=HANG_S)
-            if not writing.done():
-                self._report("the disk does not answer")
-                _refuse(waiting, "the disk does not answer")
-                waiting = await self._waiting()
-        return writing.result()
+    async def _commit(self, requests: Sequence[Request]) -> None:
+        started = monotonic()
+        writing = self._driver.write(partial(self._writer.write, requests=requests))
+        # By callback: whoever waits is answered even if this task is cancelled meanwhile.
+        writing.add_done_callback(lambda written: self._tell(requests, written, monotonic() - started))
+        await self._finished(writing, requests)
+        if (error := writing.exception()) and not isinstance(error, sqlite3.Error | StoreUnavailable):
+            raise error
 
-    async def _waiting(self) -> Sequence[Any]:
-        return await self.mailbox.take(self.mailbox.depth) if self.mailbox.depth else ()
-
-    def _publish(self, outcome: Outcome) -> None:
+    def _tell(self, requests: Sequence[Request], written: "asyncio.Future[Outcome]", seconds: float) -> None:
+        try:
+            outcome = written.result()
+        except Exception as error:  # noqa: BLE001 - whoever waits is told; what no retry can mend ends `run`
+            self._failed(error, requests)
+            return
+        self._last_commit_s = seconds
+        self._duplicates += outcome.duplicates
+        self._changes += outcome.changes
         if outcome.entries:
             self._last_seq = outcome.entries[-1].seq
             committed = Committed(outcome.entries)
@@ -190,28 +172,41 @@ class SqliteStore(Actor[Request]):
                 request.done.set_exception(result)
             else:
                 request.done.set_result(result)
+        if self._trouble is not None and not self._ballast.missing:
+            self._trouble = None
+            self._on_trouble(None)
 
-    def _failed(self, error: sqlite3.Error | StoreUnavailable, requests: Sequence[Request]) -> None:
-        if isinstance(error, StoreUnavailable):
-            reason = str(error)
-        else:
-            reason = reason_of(error)
-            if primary_code(error) == sqlite3.SQLITE_FULL:
-                self._ballast.give_up()
+    async def _finished(self, writing: "asyncio.Future[Any]", waiting: Sequence[Request] = ()) -> None:
+        """Wait for it. As long as the disk does not answer, all who wait are refused."""
+        self._writing = writing
+        while not writing.done():
+            await asyncio.wait((writing,), timeout=HANG_S)
+            if not writing.done():
+                self._failed(StoreUnavailable("the disk does not answer"), waiting)
+                waiting = await self._queued()
+
+    async def _queued(self) -> Sequence[Any]:
+        return await self.mailbox.take(self.mailbox.depth) if self.mailbox.depth else ()
+
+    def _failed(self, error: BaseException, requests: Sequence[Request]) -> None:
+        reason = reason_of(error) if isinstance(error, sqlite3.Error) else str(error)
+        if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_FULL:
+            self._ballast.give_up()
         _refuse(requests, reason)
-        self._report(reason)
-
-    def _report(self, reason: str) -> None:
         if self._trouble is None:
             self._trouble = reason
             self._on_trouble(reason)
 
-    async def _checkpoint(self, *, truncate: bool) -> None:
+    async def _tidy(self, *, idle: bool) -> None:
+        def tidy(connection: sqlite3.Connection) -> None:
+            self._ballast.fill()
+            upkeep.checkpoint(connection, truncate=idle)
+
         self._changes = 0
-        try:
-            await self._on_disk(partial(upkeep.checkpoint, truncate=truncate))
-        except sqlite3.Error as error:
-            self._report(reason_of(error))
+        writing = self._driver.write(tidy)
+        await self._finished(writing)
+        if (error := writing.exception()) is not None:
+            self._failed(error, ())
 
     async def _change(self, work: Callable[[sqlite3.Connection], R]) -> R:
         result: R = await self._submit(Change(work, asyncio.get_running_loop().create_future()))

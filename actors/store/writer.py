@@ -9,9 +9,11 @@ from typing import Any
 from actors.store.log import Log, Packed
 from actors.store.records import LogEntry, NewEntry
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 
 class DiskFailed(Exception):
-    """COMMIT met an I/O error: what is on disk is no longer known. Only starting again from the disk is safe."""
+    """What is on disk is not known: only starting again from it is safe."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +71,11 @@ class Writer:
             results += zip(appends, appended, strict=True)
             results += [(change, self._apply(connection, change)) for change in changes]
             _commit(connection)
-        except BaseException:
-            if connection.in_transaction:  # a full disk rolls back by itself
-                connection.execute("ROLLBACK")
+        except BaseException as error:
             self.log.forget()
+            _roll_back(connection)
+            if isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE:
+                raise DiskFailed(f"the database is damaged: {error}") from error
             raise
         duplicates = sum(one.duplicate for one in appended)
         return Outcome(results, self.log.kept(), duplicates, connection.total_changes - before)
@@ -97,6 +100,14 @@ def _own_fault(error: Exception) -> bool:
     return not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError)
 
 
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # after some errors, such as a full disk, SQLite has rolled back already
+        try:
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise DiskFailed(f"ROLLBACK: {error}") from error
+
+
 def _commit(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("COMMIT")
@@ -112,13 +123,11 @@ def primary_code(error: sqlite3.Error) -> int:
 
 
 def reason_of(error: sqlite3.Error) -> str:
-    """Why nothing was written, for whoever wanted to write. Raises DiskFailed if trying again would be wrong."""
+    """Why nothing was written, for whoever wanted to write."""
     match primary_code(error):
         case sqlite3.SQLITE_FULL:
             return "the disk is full"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return "another process holds the database's lock"
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            raise DiskFailed(f"the database is damaged: {error}") from error
         case _:
             return f"the database cannot be written: {error}"

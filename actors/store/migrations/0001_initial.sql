@@ -95,6 +95,7 @@ CREATE TABLE outbox (
     error TEXT NOT NULL
 ) STRICT;
 CREATE INDEX outbox_pending ON outbox (channel, not_before) WHERE state = 'pending';
+CREATE INDEX outbox_pending_by_incident ON outbox (incident) WHERE state = 'pending';
 CREATE INDEX outbox_by_state ON outbox (state);
 
 CREATE TABLE crashes (
