@@ -98,7 +98,7 @@ class Dispatcher(Actor[Wake]):
         due = await self._fresh(await self._store.due(self._channel_name, now, READ_AHEAD))
         if not due:
             next_due = await self._store.next_due(self._channel_name)
-            return None if next_due is None else max(next_due, now + SECOND)
+            return next_due if next_due is None or next_due > now else now + SECOND
         tokens = self._bucket.available(now)
         if not tokens:
             return self._bucket.next_at()

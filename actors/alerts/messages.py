@@ -1,6 +1,6 @@
 """What an incident says to a person: what, how sure, since when, what first, and how to acknowledge it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,18 +10,9 @@ from actors.store.records import Incident, Json, Severity
 
 OPENED, UPDATED, RESOLVED = "incident.opened", "incident.updated", "incident.resolved"
 
-DASHBOARD = "https://dashboard.stripe.com/"
-PAGES = {
-    "ch": "payments",
-    "py": "payments",
-    "pi": "payments",
-    "cus": "customers",
-    "sub": "subscriptions",
-    "in": "invoices",
-    "du": "disputes",
-    "dp": "disputes",
-    "evt": "events",
-}
+ELSEWHERE = frozenset({"first", "links", "since", "currency"})
+"""Evidence that has a place of its own in the text, or that the title has shown already, like every amount."""
+
 MOST_NUMBERS = 8
 MOST_LINKS = 3
 MOST_LISTED = 10
@@ -64,12 +55,12 @@ def payload(incident: Incident, kind: str, at: int, text: str) -> dict[str, Any]
 def open_text(incident: Incident, at: int, *, since: int, anomalies: int, score: float) -> str:
     """The body of a message about an open incident, one answer a line."""
     lines = [incident.title]
-    if numbers := _numbers(incident.evidence, incident.scope):
+    if numbers := _numbers(incident):
         lines.append(" · ".join(numbers))
     lines.append(_since(incident, at, since, anomalies, score))
-    lines += [f"see: {link}" for link in _links(incident)]
-    if first := FIRST.get(incident.signal):
+    if first := incident.evidence.get("first") or FIRST.get(incident.signal):
         lines.append(f"first: {first}")
+    lines += [f"see: {link}" for link in incident.evidence.get("links", ())[:MOST_LINKS]]
     lines.append(f"{incident.id} · ack: nightdesk ack {incident.id}")
     return "\n".join(lines)
 
@@ -118,6 +109,9 @@ def heading(payload: Json) -> str:
 
 
 def _since(incident: Incident, at: int, since: int, anomalies: int, score: float) -> str:
+    began = incident.evidence.get("since")
+    if isinstance(began, str):
+        since = int(datetime.fromisoformat(began).timestamp() * 1_000_000)
     parts = [f"since {_clock(since, at)}"]
     if anomalies > 1:
         parts.append(f"seen {anomalies} times, last {_clock(incident.last_seen, at)}")
@@ -135,32 +129,31 @@ def _clock(at: int, relative_to: int | None = None) -> str:
     return moment.strftime("%H:%M UTC" if same_day else "%Y-%m-%d %H:%M UTC")
 
 
-def _numbers(evidence: Json, scope: str) -> list[str]:
-    """Evidence that is one number or word each; amounts stand in the title, with their currency."""
+def _numbers(incident: Incident) -> list[str]:
+    """The evidence in few words each, without what the other lines say."""
+    evidence = {key: value for key, value in incident.evidence.items() if key not in ELSEWHERE}
+    if list(evidence.values()).count(evidence.get("observed")) > 1:
+        del evidence["observed"]  # it is there under its own name
+    told = {incident.scope, *(link.rpartition("/")[2] for link in incident.evidence.get("links", ()))}
     said = []
     for key, value in evidence.items():
-        if key == "currency" or key.endswith("_minor") or value == scope or isinstance(value, Mapping | list | bool):
-            continue
-        if value is None or value == "":
-            continue
-        if key.endswith("_s") and isinstance(value, int | float):
-            said.append(f"{_words(key[:-2])} {duration(value)}")
-        else:
-            shown = f"{value:.4g}" if isinstance(value, float) else str(value)[:LONGEST_VALUE]
-            said.append(f"{_words(key)} {shown}")
+        shown = _shown(key, value, told)
+        if shown and not key.endswith("_minor") and not (isinstance(value, str) and shown in incident.title):
+            said.append(f"{_words(key.removesuffix('_s'))} {shown}")
     return said[:MOST_NUMBERS]
+
+
+def _shown(key: str, value: object, told: set[str]) -> str:
+    """A value in a few words; nothing for flags, nested things and names that are told elsewhere."""
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, int | float):
+        return duration(value) if key.endswith("_s") else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count}" for name, count in value.items() if isinstance(count, int | str))
+    names = value[:MOST_LINKS] if isinstance(value, list) else [value]
+    return ", ".join(name[:LONGEST_VALUE] for name in names if isinstance(name, str) and name not in told)
 
 
 def _words(key: str) -> str:
     return key.replace("_", " ")
-
-
-def _links(incident: Incident) -> Iterator[str]:
-    """Stripe's own pages of what the evidence names."""
-    named = [incident.scope, *(value for value in incident.evidence.values() if isinstance(value, str))]
-    found = 0
-    for value in dict.fromkeys(named):
-        page = PAGES.get(value.partition("_")[0]) if value.count("_") == 1 and value.isascii() else None
-        if page and value.replace("_", "").isalnum() and found < MOST_LINKS:
-            found += 1
-            yield f"{DASHBOARD}{page}/{value}"

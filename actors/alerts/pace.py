@@ -5,7 +5,7 @@ from actors.kernel.clock import SECOND, Random
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 3600.0
 DAY = 24 * 3600 * SECOND
-MOST_ATTEMPTS = 30
+MOST_ATTEMPTS = 35
 """With the delays above, a day."""
 
 FAILING_AFTER = 3

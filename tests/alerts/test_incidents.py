@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import time
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -46,14 +47,37 @@ def test_the_payload_is_what_the_webhook_channel_promises() -> None:
 
 
 def test_the_text_answers_what_how_sure_since_when_what_first_and_how_to_acknowledge() -> None:
-    early = anomaly("cus_9", at=START - 20 * MINUTE, score=0.97)
-    (notification,) = Story(book()).at(START, early).notifications
-    lines = notification.payload["text"].splitlines()
-    assert lines[0] == "charged twice: $29.00 within 60 s"
-    assert lines[2] == "since 21:53 UTC · cus_9 · 97% sure"
-    assert lines[3] == "see: https://dashboard.stripe.com/customers/cus_9"
-    assert lines[4].startswith("first: open both payments")
-    assert lines[5] == f"{notification.incident} · ack: nightdesk ack {notification.incident}"
+    seen = replace(
+        anomaly("cus_9", at=START - 20 * MINUTE, score=0.97),
+        evidence={
+            "observed": 14,
+            "expected": 0.61234,
+            "refunds": 14,
+            "customer": "cus_9",
+            "amount_minor": 2900,
+            "charges": ["ch_1", "ch_2"],
+            "codes": {"fraud": 9, "other": 5},
+            "window_s": 1200,
+            "since": "2023-11-14T21:50:00Z",
+            "links": ["https://dashboard.stripe.com/customers/cus_9", "https://dashboard.stripe.com/payments/ch_1"],
+        },
+    )
+    (notification,) = Story(book()).at(START, seen).notifications
+    assert notification.payload["text"].splitlines() == [
+        "charged twice: $29.00 within 60 s",
+        "expected 0.6123 · refunds 14 · charges ch_2 · codes fraud 9, other 5 · window 20 min",
+        "since 21:50 UTC · cus_9 · 97% sure",
+        "first: open both payments and refund one; look for a missing idempotency key in your checkout",
+        "see: https://dashboard.stripe.com/customers/cus_9",
+        "see: https://dashboard.stripe.com/payments/ch_1",
+        f"{notification.incident} · ack: nightdesk ack {notification.incident}",
+    ]
+
+
+def test_what_the_detector_says_to_do_first_beats_the_general_advice() -> None:
+    seen = replace(anomaly(), evidence={"first": "refund ch_2"})
+    (notification,) = Story(book()).at(START, seen).notifications
+    assert "first: refund ch_2" in notification.payload["text"]
 
 
 def test_the_same_anomaly_again_prolongs_the_incident_and_says_nothing() -> None:
@@ -97,7 +121,7 @@ def test_reminders_come_after_1_2_4_8_16_24_and_24_hours_while_it_worsens() -> N
     for minutes in range(0, 100 * 60, 30):
         at = START + minutes * MINUTE
         heard += [n.created for n in story.at(at, anomaly(count=minutes)).notifications]
-    gaps = [(later - earlier) // HOUR for earlier, later in zip(heard, heard[1:], strict=False)]
+    gaps = [(later - earlier) // HOUR for earlier, later in pairwise(heard)]
     assert gaps == [1, 2, 4, 8, 16, 24, 24]
 
 

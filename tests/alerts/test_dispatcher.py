@@ -1,0 +1,307 @@
+"""From the outbox to a channel, in virtual time over the real store."""
+
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from actors.alerts.channels.base import RateLimit, Refused, RetryLater, Sent
+from actors.alerts.dispatcher import DEADLINE_S
+from actors.alerts.pace import DAY
+from actors.kernel.clock import SECOND
+from actors.store.records import Delivery, Findings, Notification, Severity
+from tests.alerts.rig import FakeService, House, an_incident, fails_first, house, message
+from tests.alerts.samples import HOUR, MINUTE, START
+from tests.simulation.loop import run_virtual
+
+Play = Callable[[House], Awaitable[None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[Play], None]:
+    """Run a scene in virtual time."""
+
+    def run(scene: Play) -> None:
+        async def main() -> None:
+            async with house(tmp_path) as place:
+                place.clock.now()
+                await scene(place)
+
+        run_virtual(main)
+
+    return run
+
+
+def test_what_is_pending_at_the_start_is_delivered(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock)
+        await place.enqueue(message("a"), message("b"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(1)
+        assert service.got == ["a", "b"]
+        assert await place.counts() == {"delivered": 2, "pending": 0, "failed": 0}
+
+    play(scene)
+
+
+def test_a_wake_delivers_at_once(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock)
+        async with place.dispatching("ops", service) as dispatcher:
+            await place.clock.sleep(100)
+            await place.enqueue(message("a"), wake=[dispatcher])
+            await place.clock.sleep(100)
+        assert service.times == [pytest.approx(100, abs=0.01)]
+
+    play(scene)
+
+
+def test_what_is_held_back_goes_out_when_its_time_has_come_without_a_wake(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock)
+        await place.enqueue(message("a", not_before=START + HOUR))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(2 * 3600)
+        assert service.times == [pytest.approx(3600, abs=0.01)]
+
+    play(scene)
+
+
+def test_retries_double_and_then_it_is_delivered_under_the_same_key(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(5))
+        await place.enqueue(message("a"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(120)
+        gaps = [later - earlier for earlier, later in pairwise(service.times)]
+        assert {notification.key for _, notification, _ in service.attempts} == {"a"}
+        assert all(0.75 * 2**n <= gap <= 1.26 * 2**n for n, gap in enumerate(gaps)), gaps
+        assert service.got == ["a"]
+
+    play(scene)
+
+
+def test_the_time_a_service_asks_for_is_kept(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(1, "HTTP 429", after=90))
+        await place.enqueue(message("a"), message("b"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(300)
+        assert service.times[1] >= 90
+        assert service.got == ["a", "b"]
+
+    play(scene)
+
+
+def test_what_is_refused_is_marked_failed_and_not_tried_again(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, lambda n: Refused("HTTP 400") if n.key == "a" else Sent())
+        await place.enqueue(message("a"), message("b"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(3600)
+        assert len(service.attempts) == 2
+        assert await place.counts() == {"delivered": 1, "pending": 0, "failed": 1}
+
+    play(scene)
+
+
+def test_after_a_day_of_failures_it_is_marked_failed(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(10_000))
+        await place.enqueue(*(message(f"m{n}") for n in range(20)))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(20 * 3600)
+            assert (await place.counts())["failed"] == 0
+            await place.clock.sleep(10 * 3600)
+        assert await place.counts() == {"delivered": 0, "pending": 0, "failed": 20}
+        assert len(service.attempts) < 200
+
+    play(scene)
+
+
+def test_one_message_that_always_fails_does_not_hold_up_the_others(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, lambda n: RetryLater("HTTP 500") if n.key == "bad" else Sent())
+        await place.enqueue(message("bad"), *(message(f"m{n}") for n in range(20)))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(10)
+            assert len(service.got) == 20
+            await place.clock.sleep(2 * DAY / SECOND)
+        assert await place.counts() == {"delivered": 20, "pending": 0, "failed": 1}
+
+    play(scene)
+
+
+def test_the_end_of_an_incident_never_overtakes_its_opening(play: Callable[[Play], None]) -> None:
+    """Not even when the opening is being retried and the daemon was restarted meanwhile."""
+
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, lambda n: RetryLater("HTTP 500") if n.kind.endswith("opened") else Sent())
+        opened = message("open", incident="inc_1")
+        await place.enqueue(opened, message("other"))
+        async with place.dispatching("ops", service) as dispatcher:
+            await place.clock.sleep(20)
+            await place.enqueue(message("over", incident="inc_1", kind="incident.resolved"), wake=[dispatcher])
+            await place.clock.sleep(0.01)
+        service.behaviour = lambda _: Sent()
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(3600)
+        assert [key for key in service.got if key != "other"] == ["open", "over"]
+
+    play(scene)
+
+
+def test_what_was_overtaken_by_worse_news_is_not_sent_later(play: Callable[[Play], None]) -> None:
+    """Held by quiet hours as a warning, opened as critical meanwhile: the stale warning is settled, unsent."""
+
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock)
+        await place.enqueue(
+            message("held", incident="inc_1", not_before=START + HOUR),
+            message("worse", incident="inc_1", severity=Severity.CRITICAL),
+        )
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(2 * 3600)
+        assert service.got == ["worse"]
+        assert (await place.counts())["pending"] == 0
+
+    play(scene)
+
+
+def test_a_channel_that_hangs_changes_nothing_on_another(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        hanging, healthy = FakeService(place.clock, hangs=True), FakeService(place.clock)
+        async with place.dispatching("slow", hanging) as slow, place.dispatching("ops", healthy) as ops:
+            for n in range(60):
+                await place.enqueue(message(f"s{n}", channel="slow"), message(f"o{n}"), wake=[slow, ops])
+                await place.clock.sleep(1)
+        assert [round(at, 2) for at in healthy.times] == [float(n) for n in range(60)]
+        assert hanging.times[1] - hanging.times[0] >= DEADLINE_S
+
+    play(scene)
+
+
+def test_the_rate_limit_is_kept(play: Callable[[Play], None]) -> None:
+    """A burst of 5, then one every 2 s."""
+
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, limit=RateLimit(per_minute=30, burst=5))
+        await place.enqueue(*(message(f"m{n}") for n in range(15)))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        assert service.times == pytest.approx([0.0] * 5 + [2.0 * n for n in range(1, 11)], abs=0.01)
+
+    play(scene)
+
+
+def test_people_get_many_incidents_of_one_signal_as_one_message(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, for_people=True)
+        await place.enqueue(*(message(f"m{n}") for n in range(47)), message("x", signal="refund_spike"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        (_, many, _), (_, one, _) = service.attempts
+        assert many.payload["title"] == "47 incidents: duplicate charge"
+        assert "+37 more" in many.payload["text"]
+        assert len(many.payload["evidence"]["incidents"]) == 47
+        assert one.key == "x"
+        assert (await place.counts())["delivered"] == 48
+
+    play(scene)
+
+
+def test_several_tenants_at_once_are_one_message_that_asks_about_stripe(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, for_people=True)
+        await place.enqueue(*(message(f"m{n}", tenant=f"tenant{n}") for n in range(6)))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        ((_, only, _),) = service.attempts
+        assert "6 tenants: is Stripe itself in trouble?" in only.payload["title"]
+
+    play(scene)
+
+
+def test_of_an_incident_that_opened_and_ended_while_held_people_read_only_the_end(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, for_people=True)
+        await place.enqueue(
+            message("open", incident="inc_1"), message("over", incident="inc_1", kind="incident.resolved")
+        )
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        assert service.got == ["over"]
+        assert (await place.counts())["delivered"] == 2
+
+    play(scene)
+
+
+def test_a_lasting_failure_is_told_in_the_log_and_so_is_its_end(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(4))
+        await place.enqueue(message("a"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        alarms = [entry.data for entry in await place.alarms()]
+        assert [alarm.get("resolved", False) for alarm in alarms] == [False, False, True]
+        assert alarms[0]["signal"] == "channel_failed"
+        assert alarms[0]["scope"] == "ops"
+        assert alarms[0]["evidence"]["error"] == "HTTP 500"
+
+    play(scene)
+
+
+def test_a_passing_failure_is_not_told(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        async with place.dispatching("ops", FakeService(place.clock, fails_first(2))):
+            await place.enqueue(message("a"))
+            await place.clock.sleep(60)
+        assert await place.alarms() == []
+
+    play(scene)
+
+
+def test_a_failure_told_before_a_restart_ends_with_the_first_success_after_it(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        await place.store.commit_findings(Findings(cursor=0, incidents=(an_incident("inc_1"),)))
+        await place.enqueue(message("a"))
+        async with place.dispatching("ops", FakeService(place.clock)):
+            await place.clock.sleep(60)
+        assert [entry.data.get("resolved") for entry in await place.alarms()] == [True]
+
+    play(scene)
+
+
+def test_a_fault_of_ours_in_one_message_does_not_stop_the_channel(play: Callable[[Play], None]) -> None:
+    def behave(notification: Notification) -> Sent:
+        if notification.key == "bad":
+            raise KeyError("title")
+        return Sent()
+
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, behave)
+        await place.enqueue(message("bad"), message("good"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        assert service.got == ["good"]
+        (bad,) = await place.outbox()
+        assert (bad.state, bad.error) == (Delivery.PENDING, "internal fault: KeyError")
+
+    play(scene)
+
+
+def test_an_attempt_cut_short_by_a_stop_is_made_again_under_its_key(
+    play: Callable[[Play], None],
+) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, hangs=True)
+        await place.enqueue(message("a", created=START - MINUTE))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(1)
+        service.hangs = False
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(1)
+        assert [notification.key for _, notification, _ in service.attempts] == ["a", "a"]
+
+    play(scene)
