@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import astuple, fields
+from operator import attrgetter
 from typing import Any
 
 from actors.billing.detectors.base import NEVER, Recent
@@ -11,7 +12,7 @@ from actors.kernel.clock import SECOND
 KEEP_US = 3 * 3600 * SECOND
 INVOICE_WAIT_US = 120 * SECOND  # so long a charge or payment intent may take to tell the same as an invoice
 WAITING_MAX = 10_000
-FIELDS = tuple(field.name for field in fields(Attempt))
+values_of = attrgetter(*(field.name for field in fields(Attempt)))
 
 
 class Attempts:
@@ -37,7 +38,7 @@ class Attempts:
                 self._seen.put(fact.payment_intent, fact.at, now)
             if fact.customer:
                 self._seen.put(told_by_invoice(fact), fact.at, now)
-            return RepeatedAttempt(*(getattr(fact, name) for name in FIELDS)) if known else fact
+            return RepeatedAttempt(*values_of(fact)) if known else fact
         if isinstance(fact, InvoiceAttempt) and len(self._waiting) < WAITING_MAX:
             self._waiting.append((now + INVOICE_WAIT_US, fact))
             self.due = self._waiting[0][0]

@@ -17,6 +17,7 @@ BATCH_MAX = 512  # entries in one commit when reading from the log
 YIELD_EVERY = 32  # entries, some 1.5 ms: longer would show in the answers to webhooks
 SNAPSHOT_ENTRIES = 5_000
 SNAPSHOT_S = 30.0
+SNAPSHOT_SHARE = 0.003  # of all time at most: under load, the state of a busy tenant takes tens of milliseconds
 RETRY_S = 0.5
 CRASHES_MAX = 3  # of one entry; the store then makes it a dead letter
 
@@ -37,6 +38,7 @@ class Scorer(Actor[Committed]):
         self._skipped: frozenset[int] = frozenset()
         self._snapshot_seq = 0
         self._snapshot_at = 0.0
+        self._snapshot_took = 0.0
 
     @property
     def cursor(self) -> int:
@@ -119,10 +121,13 @@ class Scorer(Actor[Committed]):
         return readings
 
     def _snapshot(self, seq: int) -> Snapshot | None:
-        if seq - self._snapshot_seq < SNAPSHOT_ENTRIES and monotonic() - self._snapshot_at < SNAPSHOT_S:
+        now = monotonic()
+        due = seq - self._snapshot_seq >= SNAPSHOT_ENTRIES or now - self._snapshot_at >= SNAPSHOT_S
+        if not due or now - self._snapshot_at < self._snapshot_took / SNAPSHOT_SHARE:
             return None
-        self._snapshot_seq, self._snapshot_at = seq, monotonic()
-        return Snapshot(seq, self._watch.snapshot())
+        parts = self._watch.snapshot()
+        self._snapshot_seq, self._snapshot_at, self._snapshot_took = seq, now, monotonic() - now
+        return Snapshot(seq, parts)
 
     async def _commit(self, findings: Findings) -> None:
         """Until the store takes it: what was found is in memory, and finding it again would give no other."""

@@ -15,7 +15,7 @@ from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry
 Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
 
 READERS: dict[type[Fact], tuple[int, ...]] = {
-    fact: tuple(at for at, detector in enumerate(DETECTORS) if fact in detector.reads)
+    fact: tuple(index for index, detector in enumerate(DETECTORS) if fact in detector.reads)
     for fact in {fact for detector in DETECTORS for fact in detector.reads}
 }
 """Which detectors are shown which facts, as positions in DETECTORS."""
@@ -96,14 +96,15 @@ class Reading(NamedTuple):
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
-    __slots__ = ("attempts", "changed", "detectors", "due", "rules", "settings")
+    __slots__ = ("attempts", "changed", "detectors", "due", "rules", "settings", "shown")
 
     def __init__(self, tenant: str) -> None:
         self.settings: Json | None = None  # as the log last told; None: it never did
         self.rules = Rules()
         self.attempts = Attempts()
         self.detectors = tuple(detector(tenant, self.rules) for detector in DETECTORS)
-        self.changed: set[str] = set()  # parts, since the last snapshot
+        self.shown: set[type[Fact]] = set()  # since the last snapshot: whoever reads them has changed
+        self.changed: set[str] = set()  # the other parts that have
         self.due = NEVER
 
     def configure(self, settings: Json) -> None:
@@ -117,36 +118,36 @@ class TenantWatch:
     def observe(self, fact: Fact, now: int) -> Iterator[Finding]:
         """Show the fact to those who read its kind."""
         admitted = self.attempts.admit(fact, now)
-        self.changed.add("attempts")
-        for at in READERS.get(type(admitted), ()):
-            detector = self.detectors[at]
-            self.changed.add(detector.signal)
-            yield from detector.observe(admitted, now)
-        self._set_due()
+        kind = type(admitted)
+        self.shown.add(kind)
+        for index in READERS.get(kind, ()):
+            yield from self.detectors[index].observe(admitted, now)
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Whatever waited for this time."""
         if self.attempts.due <= now:
+            self.changed.add("attempts")
             for fact in self.attempts.tick(now):
                 yield from self.observe(fact, now)
         for detector in self.detectors:
             if detector.due <= now:
                 self.changed.add(detector.signal)
                 yield from detector.tick(now)
-        self._set_due()
 
-    def _set_due(self) -> None:
+    def set_due(self) -> None:
+        """After facts and ticks: when the next tick has something to do."""
         self.due = min(self.attempts.due, *(detector.due for detector in self.detectors))
 
     def save(self) -> Iterator[tuple[str, int, Any]]:
         """Name, version and state of each part that changed since the last save."""
         if "rules" in self.changed:
             yield "rules", 1, self.settings
-        if "attempts" in self.changed:
+        if self.shown or "attempts" in self.changed:
             yield "attempts", Attempts.version, self.attempts.save()
         for detector in self.detectors:
-            if detector.signal in self.changed:
+            if detector.signal in self.changed or not self.shown.isdisjoint(detector.reads):
                 yield detector.signal, detector.version, detector.save()
+        self.shown.clear()
         self.changed.clear()
 
     def load(self, name: str, version: int, state: bytes) -> bool:
@@ -161,7 +162,7 @@ class TenantWatch:
         if part is None or part.version != version:
             return False
         part.load(orjson.loads(state))
-        self._set_due()
+        self.set_due()
         return True
 
 
@@ -220,6 +221,7 @@ class Watch:
                     score = max(score, finding)
                 elif self._report(finding, tenant, entry.seq):
                     score, flagged = max(score, finding.score), True
+        tenant.set_due()
         self._due = min(self._due, tenant.due)
         return Reading(score, flagged)
 
@@ -231,6 +233,7 @@ class Watch:
                 for finding in tenant.tick(self._now):
                     if isinstance(finding, Anomaly):
                         self._report(finding, tenant, seq)
+                tenant.set_due()
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
 
     def _report(self, anomaly: Anomaly, tenant: TenantWatch, seq: int) -> bool:
@@ -264,7 +267,8 @@ class Watch:
         """The parts that changed since the last snapshot; together with all the earlier ones, the whole state."""
         parts = {(DAEMON, "watch"): (1, orjson.dumps(self._now))}
         for name, tenant in self._tenants.items():
-            parts |= {(name, part): (version, orjson.dumps(state)) for part, version, state in tenant.save()}
+            for part, version, state in tenant.save():
+                parts[name, part] = version, orjson.dumps(state, default=tuple)
         return parts | dict(self._incidents.save())
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:

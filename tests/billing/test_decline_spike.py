@@ -142,8 +142,8 @@ SPAN = 20
 attempts = st.lists(st.tuples(st.integers(0, 60), st.booleans(), st.integers(0, 30)), max_size=60)
 
 
-@given(attempts)
-def test_windows_are_exact_whatever_the_order(arrivals: list[tuple[int, bool, int]]) -> None:
+@given(attempts, st.integers(1, 4))
+def test_windows_are_exact_whatever_the_order(arrivals: list[tuple[int, bool, int]], enough: int) -> None:
     """Against counting everything anew: each window that ends with an attempt and holds the one that just came."""
     tally, seen, now = Tally(SPAN), list[tuple[int, bool]](), 0
     for second, failed, delay in arrivals:
@@ -153,12 +153,12 @@ def test_windows_are_exact_whatever_the_order(arrivals: list[tuple[int, bool, in
         if not counted:
             continue
         seen.append((second, failed))
-        expected = {
-            end: [fate for at, fate in seen if end - SPAN <= at <= end]
-            for end in {at for at, _ in seen if second <= at <= second + SPAN and at >= now - SPAN}
-        }
-        found = {window.end: (window.total, window.failed) for window in tally.windows(second, now)}
+        ends = {at for at, _ in seen if second <= at <= second + SPAN and at >= now - SPAN}
+        held = [[fate for at, fate in seen if end - SPAN <= at <= end] for end in ends]
         restored = Tally(SPAN)
         restored.load(tally.save())
-        assert found == {end: (len(held), sum(held)) for end, held in expected.items()}
-        assert list(restored.windows(second, now)) == list(tally.windows(second, now))
+        for exactly in (False, True):
+            rates = [sum(one) / len(one) for one in held if len(one) == enough or (len(one) > enough and not exactly)]
+            for one in (tally, restored):
+                found = one.worst(second, now, at_least=enough, exactly=exactly)
+                assert (found and found.rate) == max(rates, default=None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Routing
-from actors.billing.watch import Watch
+from actors.billing.watch import READERS, Watch
 from actors.store.records import DAEMON, Incident, Kind, LogEntry, Severity
 from tests.billing.night import Night
 from tests.billing.stripe_events import Event, charge, event, intent_of, invoice_of, refund
@@ -60,7 +60,7 @@ def tell(story: list[tuple[str, Any, int]]) -> Night:
 def outcome(watch: Watch) -> dict[tuple[str, str], Any]:
     """The whole state, as a snapshot of everything would have it."""
     for tenant in watch._tenants.values():
-        tenant.changed |= {"attempts", *(detector.signal for detector in tenant.detectors)}
+        tenant.shown |= READERS.keys()
         if tenant.settings is not None:
             tenant.changed.add("rules")
     return {part: orjson.loads(state) for part, (_, state) in watch.snapshot().items() if part[1] != "incidents"}

@@ -1,7 +1,7 @@
 """What a detector is: a rule over facts with a bounded memory, and nothing else (no clock, no I/O, no logging)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -63,7 +63,7 @@ class Detector(ABC):
 
     @abstractmethod
     def save(self) -> Any:
-        """The whole state as plain JSON."""
+        """The whole state, in what orjson can write, and tuples of any kind. It is written at once: no need to copy."""
 
     @abstractmethod
     def load(self, state: Any) -> None:
@@ -115,10 +115,14 @@ class Recent(Generic[V]):
                 return
             del held[oldest]
 
-    def save(self) -> list[list[Any]]:
-        """Rows of key, time, value."""
-        return [[key, at, value] for key, (at, value) in self._rows.items()]
+    def values(self) -> Iterator[V]:
+        """Those remembered, the longest untouched first."""
+        return (value for _, value in self._rows.values())
 
-    def load(self, saved: list[list[Any]]) -> None:
-        """What `save` gave."""
-        self._rows = {key: (at, value) for key, at, value in saved}
+    def save(self) -> Mapping[str, tuple[int, V]]:
+        """Time and value by key, in order."""
+        return self._rows
+
+    def load(self, saved: Mapping[str, tuple[int, Any]], make: Callable[[Any], V] = lambda value: value) -> None:
+        """What `save` gave, each value as `make` makes it of JSON."""
+        self._rows = {key: (at, make(value)) for key, (at, value) in saved.items()}

@@ -81,12 +81,7 @@ class DeclineSpike(Detector):
         if limit is None:
             return
         # A success only ever lowers the rate, unless it is the one that makes the attempts enough to judge by.
-        judged = [
-            window
-            for window in self._attempts.windows(second, now_s)
-            if window.total == enough or (window.total > enough and not fact.succeeded)
-        ]
-        worst = max(judged, key=lambda window: (window.rate, window.total), default=None)
+        worst = self._attempts.worst(second, now_s, at_least=enough, exactly=fact.succeeded)
         if worst is None:
             return
         if worst.rate < limit:

@@ -47,8 +47,8 @@ class DisputeSpike(Detector):
         yield self._report("account", severity, fact.at, title, rows, 1, f"Answer each dispute with evidence{due}.")
 
     def _within_a_day(self, recent: Recent[list[Any]], now: int) -> list[list[Any]]:
-        rows = [row for _, _, row in recent.save() if row[0] >= now - WINDOW_S * SECOND]
-        return rows or [row for _, _, row in recent.save()[-1:]]  # told late, it still is one
+        rows = list(recent.values())
+        return [row for row in rows if row[0] >= now - WINDOW_S * SECOND] or rows[-1:]  # told late, it still is one
 
     def _report(
         self, scope: str, severity: Severity, at: int, title: str, rows: list[list[Any]], expected: int, first: str

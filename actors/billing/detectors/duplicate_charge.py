@@ -38,23 +38,26 @@ class Payment(NamedTuple):
 
     def with_more(self, other: "Payment") -> "Payment":
         """Completed by what another event knew."""
-        return self._replace(
-            charge=self.charge or other.charge,
-            customer=self.customer or other.customer,
-            payer=self.payer or other.payer,
-            at=min(self.at, other.at),
-            invoice=self.invoice or other.invoice or (other.invoice if self.invoice is None else ""),
-            idempotency_key=self.idempotency_key or other.idempotency_key,
+        return Payment(
+            self.id,
+            self.charge or other.charge,
+            self.customer or other.customer,
+            self.payer or other.payer,
+            self.amount,
+            self.currency,
+            min(self.at, other.at),
+            self.invoice or other.invoice or (other.invoice if self.invoice is None else ""),
+            self.idempotency_key or other.idempotency_key,
+            self.automatic,
+            self.event,
         )
 
-    @property
-    def buyers(self) -> tuple[str, ...]:
+    def buyers(self) -> Iterator[str]:
         """Under which keys a second payment for the same would be found."""
-        return tuple(
-            f"{who} {self.amount} {self.currency}"
-            for who in (self.customer, self.payer and f"payer {self.payer}")
-            if who
-        )
+        if self.customer:
+            yield f"{self.customer} {self.amount} {self.currency}"
+        if self.payer:
+            yield f"payer {self.payer} {self.amount} {self.currency}"
 
 
 class DuplicateCharge(Detector):
@@ -123,7 +126,7 @@ class DuplicateCharge(Detector):
         if known:
             payment = known.with_more(payment)
         self._payments.put(id_, payment, now)
-        for buyer in payment.buyers:
+        for buyer in payment.buyers():
             others = [other for other in self._of_buyer.get(buyer) or () if other != id_]
             self._of_buyer.put(buyer, [*others[1 - PER_BUYER_MAX :], id_], now)
         return payment
@@ -138,7 +141,7 @@ class DuplicateCharge(Detector):
 
     def _twins(self, payment: Payment) -> list[Payment]:
         """Payments of the same, not reported together with this one yet; oldest first."""
-        ids = {id_ for buyer in payment.buyers for id_ in self._of_buyer.get(buyer) or () if id_ != payment.id}
+        ids = {id_ for buyer in payment.buyers() for id_ in self._of_buyer.get(buyer) or ()} - {payment.id}
         found = [
             other
             for id_ in ids
@@ -179,15 +182,14 @@ class DuplicateCharge(Detector):
         )
 
     def save(self) -> Any:
-        """Payments as rows."""
-        payments = [[key, at, list(payment)] for key, at, payment in self._payments.save()]
-        recents = (self._of_buyer, self._invoices, self._reported)
-        return [payments, *(recent.save() for recent in recents), self._waiting]
+        """What it remembers, in a fixed order."""
+        recents = (self._payments, self._of_buyer, self._invoices, self._reported)
+        return [*(recent.save() for recent in recents), self._waiting]
 
     def load(self, state: Any) -> None:
-        """Rows as payments."""
+        """What `save` gave."""
         payments, buyers, invoices, reported, waiting = state
-        self._payments.load([[key, at, Payment(*row)] for key, at, row in payments])
+        self._payments.load(payments, Payment._make)
         self._of_buyer.load(buyers)
         self._invoices.load(invoices)
         self._reported.load(reported)

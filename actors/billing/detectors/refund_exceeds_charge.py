@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding, Recent, Rules
@@ -91,9 +91,9 @@ class RefundExceedsCharge(Detector):
         return self.anomaly(charge, Severity.CRITICAL, fact.at, title, evidence, (fact.event,))
 
     def save(self) -> Any:
-        """Accounts as rows."""
-        return [[key, at, astuple(account)] for key, at, account in self._accounts.save()]
+        """Accounts by charge."""
+        return self._accounts.save()
 
     def load(self, state: Any) -> None:
-        """Rows as accounts."""
-        self._accounts.load([[key, at, Account(*row)] for key, at, row in state])
+        """Accounts by charge."""
+        self._accounts.load(state, lambda row: Account(**row))

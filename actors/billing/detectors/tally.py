@@ -1,7 +1,6 @@
 """Exact sliding windows over counts per second of event time, whatever the order of arrival."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -57,25 +56,47 @@ class Tally:
             self._latest = Window(seconds[self._left], latest.end, latest.total + 1, latest.failed + failed)
         return True
 
-    def windows(self, second: int, now_s: int) -> Iterator[Window]:
-        """The windows that hold this second and are not wholly past."""
+    def worst(self, second: int, now_s: int, *, at_least: int, exactly: bool = False) -> Window | None:
+        """Of the windows that hold this second and so many attempts, and are not wholly past, the highest rate.
+
+        With `exactly`, of those that hold no more than so many.
+        """
         seconds = self._seconds
-        if seconds and second == seconds[-1]:
-            if second >= now_s - self._span_s:
-                yield self._latest
-            return
-        first = bisect_left(seconds, second)
-        left = bisect_left(seconds, second - self._span_s)
-        total, failed = sum(self._total[left:first]), sum(self._failed[left:first])
-        for end in range(first, bisect_right(seconds, second + self._span_s)):
-            total += self._total[end]
-            failed += self._failed[end]
-            while seconds[left] < seconds[end] - self._span_s:
-                total -= self._total[left]
-                failed -= self._failed[left]
+        if second == seconds[-1]:
+            found, at_most = self._latest, at_least if exactly else self._latest.total
+            return found if second >= now_s - self._span_s and at_least <= found.total <= at_most else None
+        if exactly and self._crowded(second, at_least):
+            return None
+        return self._search(second, now_s, at_least, exactly=exactly)
+
+    def _crowded(self, second: int, limit: int) -> bool:
+        """Surely each window that holds this second holds more attempts than the limit.
+
+        For each holds all of the half span before it, or all of the half span after it, and a row is an attempt at
+        least; so this takes no counting.
+        """
+        seconds, half_s = self._seconds, self._span_s // 2
+        here = bisect_left(seconds, second)
+        before = here + 1 - bisect_left(seconds, second - half_s)
+        after = bisect_right(seconds, second + half_s) - here
+        return before > limit and (after > limit or seconds[-1] < second + half_s)
+
+    def _search(self, second: int, now_s: int, at_least: int, *, exactly: bool) -> Window | None:
+        seconds, totals, fails, span_s = self._seconds, self._total, self._failed, self._span_s
+        first = bisect_left(seconds, max(second, now_s - span_s))
+        left = bisect_left(seconds, seconds[first] - span_s) if first < len(seconds) else first
+        total, failed = sum(totals[left:first]), sum(fails[left:first])
+        best, best_rate = None, -1.0
+        for end in range(first, bisect_right(seconds, second + span_s)):
+            total += totals[end]
+            failed += fails[end]
+            while seconds[left] < seconds[end] - span_s:
+                total -= totals[left]
+                failed -= fails[left]
                 left += 1
-            if seconds[end] >= now_s - self._span_s:
-                yield Window(seconds[left], seconds[end], total, failed)
+            if total >= at_least and failed > best_rate * total and not (exactly and total > at_least):
+                best, best_rate = (left, end, total, failed), failed / total
+        return best and Window(seconds[best[0]], seconds[best[1]], best[2], best[3])
 
     def _advance(self, second: int) -> None:
         """The latest window moves on to a new second, the last of the list."""
