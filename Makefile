@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 1000
+SEED ?=
 ARGS ?=
 
 .PHONY: demo test lint simulate clean
@@ -19,7 +20,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 simulate: $(VENV)/installed
-	NIGHTDESK_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(ARGS)
+	NIGHTDESK_SEEDS=$(SEEDS) NIGHTDESK_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation $(ARGS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: python3-venv is missing; install it with: apt install python3-venv" >&2; exit 1; }

@@ -60,6 +60,16 @@ def test_timers_of_one_instant_fire_in_any_order_but_none_before_its_time() -> N
     assert len(seen) > 10
 
 
+def test_sleeping_towards_a_time_between_two_microseconds_arrives() -> None:
+    async def arrive() -> float:
+        until = 86_400.0000005
+        while monotonic() < until:
+            await io_sleep(until - monotonic())
+        return monotonic()
+
+    assert run_virtual(arrive) == pytest.approx(86_400, abs=2e-6)
+
+
 def test_timeouts_and_scopes_of_anyio_work_unchanged() -> None:
     async def late() -> float:
         with anyio.move_on_after(30) as scope:
