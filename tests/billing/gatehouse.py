@@ -37,6 +37,7 @@ class Gatehouse:
 
     def __init__(self, store: SqliteStore, gate: Gate, clock: Clock, port: int, client: aiohttp.ClientSession) -> None:
         self.store, self.gate, self.clock, self.port, self.client = store, gate, clock, port, client
+        self.bare: list[asyncio.StreamWriter] = []
 
     async def post(
         self,
@@ -70,7 +71,9 @@ class Gatehouse:
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare connection."""
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.bare.append(writer)
+        return reader, writer
 
 
 def charge(event_id: str = "evt_1", **changes: Any) -> dict[str, Any]:
@@ -105,9 +108,12 @@ async def gatehouse(
             await asyncio.wait(
                 {running, asyncio.get_running_loop().create_task(host.ready.wait())}, return_when="FIRST_COMPLETED"
             )
+            house = Gatehouse(store, gate, clock, socket.getsockname()[1], client)
             try:
-                yield Gatehouse(store, gate, clock, socket.getsockname()[1], client)
+                yield house
             finally:
+                for writer in house.bare:
+                    writer.close()
                 await client.close()
                 host.stop()
                 await running

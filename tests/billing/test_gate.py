@@ -11,10 +11,11 @@ import pytest
 
 from actors.billing.signature import sign
 from actors.billing.webhook import Gate, Tenant
-from actors.kernel.clock import SECOND, ScaledClock, WallClock
+from actors.kernel.clock import ScaledClock, WallClock
 from actors.kernel.mailbox import reject
-from actors.store.records import Kind
-from tests.billing.gatehouse import ACME, BETA, SECRET, Gatehouse, charge, gatehouse
+from actors.store.premises import DATABASE
+from actors.store.records import Kind, LogEntry
+from tests.billing.gatehouse import BETA, SECRET, Gatehouse, charge, gatehouse
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ async def test_failed_signatures_are_in_the_log_once_the_minute_is_over(tmp_path
     async with gatehouse(tmp_path, clock=clock) as house:
         for _ in range(3):
             await house.post(charge(), secret=b"guess")
-        entries = []
+        entries: list[LogEntry] = []
         while not entries:
             await clock.sleep(6)
             entries = await house.logged()
@@ -206,7 +207,7 @@ async def test_while_the_database_is_locked_senders_are_told_to_come_back_and_th
 ) -> None:
     async with gatehouse(tmp_path) as house:
         began = asyncio.get_running_loop().time()
-        with sqlite3.connect(next(tmp_path.glob("*.db")), isolation_level=None) as other:
+        with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
             refused, healthy = await asyncio.gather(house.post(charge()), house.post(method="GET", path="/healthz"))
             other.execute("ROLLBACK")
