@@ -19,6 +19,7 @@ from actors.kernel.tree import ActorFailed, Child, Fatal, Restart, State
 BACKOFF_BASE_S = 0.2
 BACKOFF_CAP_S = 30.0
 POISON_CRASHES = 3  # over one message, which then goes to the dead letters
+UNDER_WAY = (State.STARTING, State.BACKING_OFF)  # not up yet, but going to be
 DEAD_LETTER_S = 5.0  # a dead letter not taken over by then stays first in its mailbox
 
 
@@ -121,6 +122,8 @@ class Node:
         if self._ports.stopping:
             self.mailbox.close(f"{self.path} has stopped", drain=True)
         if self._task is None:
+            if self._ports.stopping and self.state in UNDER_WAY:
+                self._close(State.STOPPED)
             return
         error = await self._end()
         self.mailbox.give_back()
@@ -206,6 +209,7 @@ class Node:
         if isinstance(culprit, Ask):
             culprit.fail(error)
         # The cause is gone, so its crashes count as one: a second poisonous message is not yet a crash loop.
+        self._streak = max(0, self._streak - POISON_CRASHES + 1)
         for _ in range(min(len(self._crashes), POISON_CRASHES - 1)):
             self._crashes.pop()
         return error
@@ -228,8 +232,7 @@ class Node:
         self._ports.observe(tree.Crashed(self.path, error, self.restarts, delay))
 
     def _vacate(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         self.state = State.STARTING
         self.changed()
 
@@ -237,7 +240,12 @@ class Node:
         self._close(state)
         self._ports.observe(event)
 
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _close(self, state: State) -> None:
+        self._cancel_timer()
         self.state = state
         self.mailbox.close(f"{self.path} is {state}")
         for node in self.children:

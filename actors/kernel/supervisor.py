@@ -14,7 +14,7 @@ import anyio
 
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, Random, monotonic
-from actors.kernel.node import Node, Ports
+from actors.kernel.node import UNDER_WAY, Node, Ports
 from actors.kernel.tree import (
     ActorFailed,
     ActorStatus,
@@ -56,7 +56,7 @@ class _Chain:
                     await self._settle(node, self._nodes[place + 1 :])
                 if node.vacant:
                     node.launch()
-                if node.state in (State.STARTING, State.BACKING_OFF):
+                if node.state in UNDER_WAY:
                     break
             else:
                 self.passed.set()

@@ -77,9 +77,11 @@ async def staged(
     """The tree, ready, until the block ends; then it is stopped. Raises what `Supervisor.run` raises."""
     events: list[SupervisionEvent] = []
     letters: list[DeadLetter] = []
+    clock = ScaledClock(0)
+    assert clock.now() == 0
     supervisor = Supervisor(
         tree,
-        clock=ScaledClock(0),
+        clock=clock,
         rng=chance(seed),
         observe=events.append,
         dead_letter=dead_letter or letters.append,

@@ -18,7 +18,7 @@ from actors.kernel.clock import chance
 T = TypeVar("T")
 
 RESOLUTION_S = 1e-6
-"""Were it finer, adding it to a time far from zero would change nothing, and a timer not quite due would spin the loop."""
+"""Were it finer, adding it to a time far from zero would change nothing: a timer not quite due would spin the loop."""
 
 JITTER_S = 1e-9
 """Timers of one instant differ by less than this, in an order drawn from the seed."""
