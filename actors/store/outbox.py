@@ -14,8 +14,8 @@ _COLUMNS = """
     state, attempts, error
 """
 
-_RETRIED_EARLIER = """(
-    SELECT earlier.id FROM outbox AS earlier
+_WAITS_FOR_EARLIER = """EXISTS (
+    SELECT 1 FROM outbox AS earlier
     WHERE earlier.state = 'pending' AND earlier.incident = outbox.incident AND earlier.channel = outbox.channel
         AND earlier.id < outbox.id AND earlier.attempts > 0 AND earlier.not_before > {until}
 )"""
@@ -54,7 +54,7 @@ def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> l
     rows = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM outbox JOIN tenants ON tenants.id = tenant
-        WHERE state = 'pending' AND channel = ? AND not_before <= ? AND {_RETRIED_EARLIER.format(until="?")} IS NULL
+        WHERE state = 'pending' AND channel = ? AND not_before <= ? AND NOT {_WAITS_FOR_EARLIER.format(until="?")}
         ORDER BY outbox.id LIMIT ?
         """,  # noqa: S608 - constants
         (channel, now, now, limit),
@@ -86,7 +86,7 @@ def next_due(connection: sqlite3.Connection, channel: str) -> int | None:
     at: int | None = connection.execute(
         f"""
         SELECT min(not_before) FROM outbox
-        WHERE state = 'pending' AND channel = ? AND {_RETRIED_EARLIER.format(until="outbox.not_before")} IS NULL
+        WHERE state = 'pending' AND channel = ? AND NOT {_WAITS_FOR_EARLIER.format(until="outbox.not_before")}
         """,  # noqa: S608 - constants
         (channel,),
     ).fetchone()[0]

@@ -1,8 +1,9 @@
-"""What the store keeps beside the database: the lock that makes it the only daemon here, and room for bad times."""
+"""What stands beside the database: the lock that makes this the only daemon, room for bad times, and copies."""
 
 import errno
 import fcntl
 import os
+import sqlite3
 from pathlib import Path
 
 from config.errors import UserError
@@ -90,3 +91,29 @@ class Ballast:
         finally:
             os.close(file)
         return True
+
+
+def copy_into(connection: sqlite3.Connection, target: Path) -> int:
+    """Write a consistent, durable copy; returns its size in bytes. `target` appears whole or not at all."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection.execute("PRAGMA query_only = OFF")  # only the copy is written, but SQLite does not look that closely
+        connection.execute("VACUUM INTO ?", (str(partial),))
+        sync(partial)
+        partial.rename(target)
+        sync(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{target}: the backup could not be written: {error}") from error
+    return target.stat().st_size
+
+
+def sync(path: Path) -> None:
+    """Return when a file or directory is on the disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -5,6 +5,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from actors.store.premises import copy_into
 from config.errors import UserError
 
 BUSY_TIMEOUT_MS = 2_000
@@ -16,6 +17,8 @@ _CACHE_KIB = 8_192
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection whose transactions we begin and end ourselves."""
+    if not read_only:
+        path.touch(mode=0o600)  # SQLite gives its other files the permissions of this one
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     # Only the writer checkpoints: SQLite before 3.51.3 can corrupt a WAL that two connections reset at once.
@@ -53,9 +56,14 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by a newer nightdesk (schema {version}, this one knows {known}); "
             "upgrade nightdesk or restore an older backup"
         )
-    damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if damage != "ok":
+    if (damage := damage_of(connection, "quick_check")) is not None:
         raise UserError(f"{path}: the database is damaged ({damage}); restore a backup: nightdesk restore FILE")
+
+
+def damage_of(connection: sqlite3.Connection, check: str) -> str | None:
+    """What `check` (quick_check or integrity_check) finds first, in one line; None: all is well."""
+    finding: str = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
+    return None if finding == "ok" else " ".join(finding.split())
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -65,9 +73,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     if not pending:
         return
     if version:
-        backup = path.with_name(f"{path.name}.v{version}.bak")
-        backup.unlink(missing_ok=True)
-        connection.execute("VACUUM INTO ?", (str(backup),))
+        copy_into(connection, path.with_name(f"{path.name}.v{version}.bak"))
     connection.execute("BEGIN IMMEDIATE")
     try:
         for number, script in pending.items():

@@ -34,6 +34,7 @@ from actors.store.records import (
     Watermark,
 )
 from actors.store.writer import Append, Change, Outcome, Request, Writer, primary_code, reason_of
+from config.errors import UserError
 
 R = TypeVar("R")
 
@@ -92,7 +93,10 @@ class SqliteStore(Actor[Request]):
         """Lock the data directory, check the database and bring its schema up to date. Raises UserError."""
         self._lock = DataDirLock(self._data_dir)
         self._ballast = Ballast(self._data_dir, self._ballast_bytes)
-        self._writer, self._key = await self._driver.open(self._path, self._prepare)
+        try:
+            self._writer, self._key = await self._driver.open(self._path, self._prepare)
+        except sqlite3.Error as error:
+            raise UserError(f"{self._path}: the database cannot be opened ({error})") from error
         self._last_seq = self._writer.log.last_seq
         self._cursor = (await self.load_watch()).cursor
         self._open = True

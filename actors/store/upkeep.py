@@ -1,13 +1,12 @@
 """Keeping the database in shape: checkpoints, retention, copies."""
 
-import os
 import shutil
 import sqlite3
 from pathlib import Path
 
 from actors.store import outbox, schema
 from actors.store.findings import cursor_of
-from actors.store.premises import DATABASE, DataDirLock
+from actors.store.premises import DATABASE, DataDirLock, copy_into, sync
 from config.errors import BadInput, UserError
 
 
@@ -52,23 +51,6 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int, dict[str, int]]:
     return stored, opened, outbox.counts(connection)
 
 
-def copy_into(connection: sqlite3.Connection, target: Path) -> int:
-    """Write a consistent, durable copy; returns its size in bytes. `target` appears whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        connection.execute("PRAGMA query_only = OFF")  # only the copy is written, but SQLite does not look that closely
-        connection.execute("VACUUM INTO ?", (str(partial),))
-        sync(partial)
-        partial.rename(target)
-        sync(target.parent)
-    except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{target}: the backup could not be written: {error}") from error
-    return target.stat().st_size
-
-
 def backup(connection: sqlite3.Connection, target: Path) -> int:
     """As `copy_into`, but never over a file that exists."""
     if target.exists():
@@ -103,12 +85,12 @@ def _examine(backup_file: Path) -> None:
     connection = sqlite3.connect(f"{backup_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         version = schema.version_of(connection)
-        damage = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        damage = schema.damage_of(connection, "integrity_check")
     except sqlite3.DatabaseError as error:
         raise BadInput(f"{backup_file}: not a backup of nightdesk ({error})") from error
     finally:
         connection.close()
-    if damage != "ok":
+    if damage is not None:
         raise BadInput(f"{backup_file}: the backup is damaged ({damage})")
     if not 1 <= version <= max(schema.migrations()):
         raise BadInput(f"{backup_file}: schema {version} is not one that this nightdesk knows")
@@ -125,12 +107,3 @@ def _set_aside(database: Path) -> Path:
         wal.rename(aside.with_name(f"{aside.name}-wal"))
     database.with_name(f"{DATABASE}-shm").unlink(missing_ok=True)
     return aside
-
-
-def sync(path: Path) -> None:
-    """Return when a file or directory is on the disk."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
