@@ -9,7 +9,8 @@ from actors.billing.detectors.base import NEVER, Recent
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, RepeatedAttempt
 from actors.kernel.clock import SECOND
 
-KEEP_US = 3 * 3600 * SECOND
+KEEP_US = 2 * 3600 * SECOND
+TOLD_US = 600 * SECOND
 INVOICE_WAIT_US = 120 * SECOND  # so long a charge or payment intent may take to tell the same as an invoice
 WAITING_MAX = 10_000
 values_of = attrgetter(*(field.name for field in fields(Attempt)))
@@ -26,18 +27,17 @@ class Attempts:
 
     def __init__(self) -> None:
         self.due = NEVER
-        self._seen: Recent[int] = Recent(KEEP_US)  # attempts, and by what an invoice would know of them
+        self._seen: Recent[None] = Recent(KEEP_US)
+        self._told: Recent[int] = Recent(TOLD_US)  # when, by all that an invoice would know of an attempt
         self._waiting: list[tuple[int, InvoiceAttempt]] = []
 
     def admit(self, fact: Fact, now: int) -> Fact:
         """The fact as the detectors should see it."""
         if isinstance(fact, Attempt):
-            known = self._seen.get(fact.key) is not None
-            self._seen.put(fact.key, fact.at, now)
-            if fact.payment_intent:
-                self._seen.put(fact.payment_intent, fact.at, now)
-            if fact.customer:
-                self._seen.put(told_by_invoice(fact), fact.at, now)
+            known = fact.key in self._seen
+            self._seen.put(fact.key, None, now)
+            for sign in signs(fact):
+                self._told.put(sign, fact.at, now)
             return RepeatedAttempt(*values_of(fact)) if known else fact
         if isinstance(fact, InvoiceAttempt) and len(self._waiting) < WAITING_MAX:
             self._waiting.append((now + INVOICE_WAIT_US, fact))
@@ -51,7 +51,7 @@ class Attempts:
         self.due = self._waiting[0][0] if self._waiting else NEVER
         for fact in ready:
             key = f"{fact.invoice}#{fact.number}{'+' if fact.succeeded else '-'}"
-            if self._seen.get(key) is None and not self._told(fact):
+            if key not in self._seen and not self._is_told(fact):
                 yield Attempt(
                     fact.at,
                     fact.event,
@@ -70,26 +70,30 @@ class Attempts:
                     automatic=True,
                 )
 
-    def _told(self, fact: InvoiceAttempt) -> bool:
-        """A charge or payment intent within two minutes of it, by the ids it has or by customer and amount."""
+    def _is_told(self, fact: InvoiceAttempt) -> bool:
+        """By a charge or payment intent, within two minutes of it."""
         return any(
-            (at := self._seen.get(key)) is not None and abs(at - fact.at) <= INVOICE_WAIT_US
-            for key in (fact.charge, fact.payment_intent, told_by_invoice(fact))
-            if key
+            (at := self._told.get(sign)) is not None and abs(at - fact.at) <= INVOICE_WAIT_US for sign in signs(fact)
         )
 
     def save(self) -> Any:
         """Plain JSON."""
-        return [self._seen.save(), [[until, astuple(fact)] for until, fact in self._waiting]]
+        return [self._seen.save(), self._told.save(), [[until, astuple(fact)] for until, fact in self._waiting]]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        seen, waiting = state
+        seen, told, waiting = state
         self._seen.load(seen)
+        self._told.load(told)
         self._waiting = [(until, InvoiceAttempt(*row)) for until, row in waiting]
         self.due = self._waiting[0][0] if self._waiting else NEVER
 
 
-def told_by_invoice(fact: Attempt | InvoiceAttempt) -> str:
-    """What an invoice and its payment have in common where neither names the other."""
-    return f"{fact.customer} {fact.amount} {fact.currency} {fact.succeeded}"
+def signs(fact: Attempt | InvoiceAttempt) -> Iterator[str]:
+    """By what an invoice and its payment know each other; since basil neither names the other."""
+    if fact.charge:
+        yield fact.charge
+    if fact.payment_intent:
+        yield fact.payment_intent
+    if fact.customer:
+        yield f"{fact.customer} {fact.amount} {fact.currency} {fact.succeeded}"

@@ -156,7 +156,8 @@ class Scorer(Actor[Committed]):
     def _tell(self, changes: Changes) -> None:
         for step in changes.transitions:
             incident, event = step.incident, f"incident_{step.state}"
-            log.info(
+            say = log.debug if step.state == "updated" else log.info  # a storm of declines updates with every one
+            say(
                 event,
                 tenant=incident.tenant,
                 signal=incident.signal,

@@ -158,7 +158,8 @@ def test_windows_are_exact_whatever_the_order(arrivals: list[tuple[int, bool, in
         restored = Tally(SPAN)
         restored.load(tally.save())
         for exactly in (False, True):
-            rates = [sum(one) / len(one) for one in held if len(one) == enough or (len(one) > enough and not exactly)]
+            judged = [one for one in held if len(one) == enough or (len(one) > enough and not exactly)]
+            worst = max(((sum(one) / len(one), len(one)) for one in judged), default=None)
             for one in (tally, restored):
                 found = one.worst(second, now, at_least=enough, exactly=exactly)
-                assert (found and found.rate) == max(rates, default=None)
+                assert (found and (found.rate, found.total)) == worst

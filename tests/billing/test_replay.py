@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from actors.kernel.clock import SECOND
 from daemon.cli import main
+from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge, event
 
 
@@ -155,6 +157,24 @@ def test_a_year_of_silence_between_two_events_takes_no_year(tmp_path: Path, caps
     night = charge(0), charge(60), charge(365 * 86_400)
     _, summary = replayed(capsys, recording(tmp_path, *night))
     assert summary["incidents"] == 1
+
+
+def test_a_replay_says_what_the_live_watch_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same events, live with a tick at every minute and replayed, under the same thresholds."""
+    rules = {"failure_rate": 0.3, "failure_min_attempts": 5}
+    events = [charge(at * 97, failed=at % 3 == 0, customer=f"cus_{at % 4}", basil=at % 2 == 0) for at in range(60)]
+    events += [charge(86_400 + at, failed=True) for at in range(5)]
+    live = Night(**rules)
+    live.deliver(*events)
+    live.pass_minutes(25 * 60)
+    config = tmp_path / "nightdesk.yaml"
+    config.write_text(json.dumps({"billing": {"alerts": rules}}))
+    steps, _ = replayed(capsys, recording(tmp_path, *events), "--config", str(config))
+    assert [(step["at"], step["signal"], step["state"], step["scope"], step["title"]) for step in steps] == [
+        (step.at / SECOND, step.incident.signal, step.state, step.incident.scope, step.incident.title)
+        for step in live.steps
+    ]
+    assert {step["signal"] for step in steps} == {"decline_spike", "duplicate_charge"}
 
 
 def test_an_event_without_a_known_type_is_stored_all_the_same(

@@ -99,6 +99,9 @@ class Recent(Generic[V]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
     def get(self, key: str) -> V | None:
         """The value, if it is remembered."""
         row = self._rows.get(key)

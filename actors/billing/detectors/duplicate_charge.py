@@ -10,7 +10,7 @@ from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
 APART_S_MAX = 600
-KEEP_US = 3 * 3600 * SECOND  # by arrival: a delivery that Stripe repeats later than that is not compared any more
+KEEP_US = 2 * 3600 * SECOND  # by arrival: a delivery that Stripe repeats later than that is not compared any more
 LINK_WAIT_US = 120 * SECOND  # since basil the invoice of a charge comes in an event of its own
 PER_BUYER_MAX = 16
 
@@ -77,7 +77,7 @@ class DuplicateCharge(Detector):
         self._of_buyer: Recent[list[str]] = Recent(KEEP_US)  # newest last
         self._invoices: Recent[str] = Recent(KEEP_US)  # of payment intents and charges
         self._waiting: list[tuple[int, str]] = []  # until when, payment
-        self._reported: Recent[int] = Recent(KEEP_US)  # pairs
+        self._reported: Recent[None] = Recent(KEEP_US)  # pairs
 
     def observe(self, fact: Attempt | InvoiceLink, now: int) -> Iterator[Finding]:
         """Compare a successful payment with the others of the same buyer, amount and currency."""
@@ -147,13 +147,13 @@ class DuplicateCharge(Detector):
             for id_ in ids
             if (other := self._payments.get(id_))
             and same_thing(payment, other)
-            and self._reported.get(pair(payment, other)) is None
+            and pair(payment, other) not in self._reported
         ]
         return sorted(found, key=lambda other: (other.at, other.id))
 
     def _report(self, payment: Payment, twins: list[Payment], now: int) -> Finding:
         for twin in twins:
-            self._reported.put(pair(payment, twin), now, now)
+            self._reported.put(pair(payment, twin), None, now)
         nearest = min(twins, key=lambda twin: abs(twin.at - payment.at))
         apart_s = abs(payment.at - nearest.at) // SECOND
         group = sorted((*twins, payment), key=lambda one: (one.at, one.id))

@@ -9,7 +9,8 @@ from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
-KEEP_US = 24 * 3600 * SECOND  # a later refund brings the state of its charge along
+CHARGE_US = 2 * 3600 * SECOND  # how long the amount of a charge is kept: mostly a refund brings its charge along
+ACCOUNT_US = 24 * 3600 * SECOND
 REFUNDS_MAX = 100  # of one charge
 
 
@@ -17,7 +18,7 @@ REFUNDS_MAX = 100  # of one charge
 class Account:
     """What is known of one charge. `refunded` is the largest total Stripe has told; `refunds` are its parts by id."""
 
-    amount: int = 0  # 0: not known
+    amount: int  # 0: not known
     currency: str = ""
     customer: str = ""
     refunded: int = 0
@@ -41,14 +42,19 @@ class RefundExceedsCharge(Detector):
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
-        self._accounts: Recent[Account] = Recent(KEEP_US)
+        self._charged: Recent[int] = Recent(CHARGE_US)
+        self._accounts: Recent[Account] = Recent(ACCOUNT_US)  # of the charges of which something was refunded
 
     def observe(self, fact: ChargeState | RefundState, now: int) -> Iterator[Finding]:
         """Bring the account of the charge up to date and compare."""
         charge = fact.charge or fact.payment_intent
         if not charge:
             return
-        account = self._accounts.get(charge) or Account()
+        account = self._accounts.get(charge)
+        if account is None and isinstance(fact, ChargeState) and not fact.refunded:
+            self._charged.put(charge, fact.amount, now)
+            return
+        account = account or Account(self._charged.get(charge) or 0)
         if isinstance(fact, ChargeState):
             account.amount = max(account.amount, fact.amount)
             account.refunded = max(account.refunded, fact.refunded)
@@ -91,9 +97,11 @@ class RefundExceedsCharge(Detector):
         return self.anomaly(charge, Severity.CRITICAL, fact.at, title, evidence, (fact.event,))
 
     def save(self) -> Any:
-        """Accounts by charge."""
-        return self._accounts.save()
+        """Amounts and accounts by charge."""
+        return [self._charged.save(), self._accounts.save()]
 
     def load(self, state: Any) -> None:
-        """Accounts by charge."""
-        self._accounts.load(state, lambda row: Account(**row))
+        """What `save` gave."""
+        charged, accounts = state
+        self._charged.load(charged)
+        self._accounts.load(accounts, lambda row: Account(**row))

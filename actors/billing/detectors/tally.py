@@ -57,7 +57,7 @@ class Tally:
         return True
 
     def worst(self, second: int, now_s: int, *, at_least: int, exactly: bool = False) -> Window | None:
-        """Of the windows that hold this second and so many attempts, and are not wholly past, the highest rate.
+        """Of the windows with this second and so many attempts that are not wholly past: the highest rate, then the most.
 
         With `exactly`, of those that hold no more than so many.
         """
@@ -86,7 +86,7 @@ class Tally:
         first = bisect_left(seconds, max(second, now_s - span_s))
         left = bisect_left(seconds, seconds[first] - span_s) if first < len(seconds) else first
         total, failed = sum(totals[left:first]), sum(fails[left:first])
-        best, best_rate = None, -1.0
+        best: tuple[float, int, int, int, int] | None = None  # rate, total, failed, left, end
         for end in range(first, bisect_right(seconds, second + span_s)):
             total += totals[end]
             failed += fails[end]
@@ -94,9 +94,11 @@ class Tally:
                 total -= totals[left]
                 failed -= fails[left]
                 left += 1
-            if total >= at_least and failed > best_rate * total and not (exactly and total > at_least):
-                best, best_rate = (left, end, total, failed), failed / total
-        return best and Window(seconds[best[0]], seconds[best[1]], best[2], best[3])
+            if total >= at_least and not (exactly and total > at_least):
+                rate = failed / total
+                if best is None or rate > best[0] or (rate == best[0] and total > best[1]):
+                    best = (rate, total, failed, left, end)
+        return best and Window(seconds[best[3]], seconds[best[4]], best[1], best[2])
 
     def _advance(self, second: int) -> None:
         """The latest window moves on to a new second, the last of the list."""
