@@ -78,7 +78,6 @@ class Node:
 
     def launch(self) -> None:
         """Begin to start an actor."""
-        self.mailbox.open()
         self._began = monotonic()
         self._task = self._ports.spawn(self._live(), name=self.path)
         self._task.add_done_callback(lambda _: self.changed())
@@ -233,6 +232,7 @@ class Node:
 
     def _vacate(self) -> None:
         self._cancel_timer()
+        self.mailbox.open()
         self.state = State.STARTING
         self.changed()
 

@@ -8,18 +8,18 @@ from typing import Self
 
 
 class Quarantine:
-    """The actors not to be started, one name a line in a file, so that they stay so after the process was killed."""
+    """The actors not to be started: one name a line in a file, so that a killed process does not forget them."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def names(self) -> list[str]:
         """Who is in quarantine."""
-        return self._file.read_text().split() if self._file.exists() else []
+        return [name for name in self._file.read_text().splitlines() if name] if self._file.exists() else []
 
     def add(self, name: str) -> None:
         """From the next start on, do not start it."""
-        self._write([*self.names(), name])
+        self._write([*dict.fromkeys([*self.names(), name])])
 
     def release(self, name: str) -> None:
         """It may be started again."""
@@ -33,9 +33,10 @@ class Quarantine:
 
 
 class Watchdog:
-    """A thread that asks the running loop for a sign of life. Without one for `blocked_s`, the actor whose task runs is
-    put in quarantine, for the next life of the process: ending this one is systemd's part. A loop that comes back after
-    all releases it.
+    """A thread that asks the running loop for a sign of life.
+
+    Without one for `blocked_s`, the actor whose task is running goes into quarantine for the next life of the process; to
+    end this one is systemd's part. A loop that comes back after all releases it.
     """
 
     def __init__(self, quarantine: Quarantine, actors: Collection[str], *, blocked_s: float = 5.0) -> None:
