@@ -3,7 +3,7 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Client:
         """Ask for a change; as get."""
         return self._whole("POST", path, body)
 
-    def lines(self, path: str) -> Iterator[str]:
+    def lines(self, path: str) -> Generator[str, None, None]:
         """An answer of JSON lines, as they come; for a stream without end this blocks between lines."""
         with closing(_UnixConnection(self._path)) as connection:
             response = self._request(connection, "GET", path)

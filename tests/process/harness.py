@@ -236,6 +236,20 @@ def until(probe: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
     return found
 
 
+def nightdesk(*arguments: str | Path) -> tuple[int, list[str]]:
+    """Run a command; exit code, and the lines on stderr (on stdout where there are none)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    return done.returncode, (done.stderr or done.stdout).splitlines()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,30 +3,14 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.process.harness import PATIENCE_S, ROOT, RunningDaemon, running
+from tests.process.harness import RunningDaemon, nightdesk, running
 
 TENANT = {"name": "acme", "token": "t", "webhook_secrets": ["whsec_1"]}
-
-
-def nightdesk(*arguments: str | Path) -> tuple[int, list[str]]:
-    """Exit code and what was said on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "daemon", *map(str, arguments)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    return done.returncode, done.stderr.splitlines()
 
 
 def write(folder: Path, **sections: object) -> Path:
