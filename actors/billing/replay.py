@@ -22,20 +22,18 @@ class BadLine(Exception):
 
 
 class Replay:
-    """One run. `rules_of` gives the thresholds of a tenant; `tenant` is whose the events are that do not say.
+    """One run. `rules_of` gives the thresholds of a tenant.
 
-    With `only`, the events of other tenants are passed over.
+    Events that do not say whose they are belong to `only`, if given, and those of other tenants are passed over.
     """
 
-    def __init__(
-        self, watch: Watch, rules_of: Callable[[str], Json], *, tenant: str = "default", only: str | None = None
-    ) -> None:
+    def __init__(self, watch: Watch, rules_of: Callable[[str], Json], *, only: str | None = None) -> None:
         self.events = 0
         self.stored = 0
         self.opened = 0
         self._watch = watch
         self._rules_of = rules_of
-        self._tenant = only or tenant
+        self._tenant = only or "default"
         self._only = only
         self._projector = Projector(bytes(32))  # hashes leave no trace here, so that the same file gives the same lines
         self._known: dict[str, set[str]] = {}  # tenant → event ids

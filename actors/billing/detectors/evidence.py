@@ -8,10 +8,9 @@ PAGES = {"ch_": "payments", "py_": "payments", "pi_": "payments", "cus_": "custo
 PAGES |= {"in_": "invoices", "dp_": "disputes", "du_": "disputes"}
 
 
-def links(ids: Iterable[str], *, livemode: bool = True) -> list[str]:
+def links(ids: Iterable[str]) -> list[str]:
     """Pages of Stripe's dashboard, for the ids that have one."""
-    base = DASHBOARD if livemode else f"{DASHBOARD}/test"
-    return [f"{base}/{page}/{id_}" for id_ in ids for prefix, page in PAGES.items() if id_.startswith(prefix)]
+    return [f"{DASHBOARD}/{page}/{id_}" for id_ in ids for prefix, page in PAGES.items() if id_.startswith(prefix)]
 
 
 def moment(at: int) -> str:

@@ -57,7 +57,7 @@ class Tally:
         return True
 
     def worst(self, second: int, now_s: int, *, at_least: int, exactly: bool = False) -> Window | None:
-        """Of the windows with this second and so many attempts that are not wholly past: the highest rate, then the most.
+        """Of the windows with this second and so many attempts that are not wholly past: highest rate, then most.
 
         With `exactly`, of those that hold no more than so many.
         """
