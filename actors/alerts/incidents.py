@@ -95,10 +95,12 @@ class IncidentBook:
             if case is None or case.deadline != due:
                 continue
             case.deadline = None
-            if case.quiet_at <= self._now:
-                self._resolve(case, case.quiet_at)
-            elif (remind_at := case.remind_at) is not None and remind_at <= self._now:
-                self._remind(case, remind_at)
+            # A deadline may have moved on since it was set; the story is told in the order of the true ones.
+            if case.next_due == due:
+                if case.quiet_at == due:
+                    self._resolve(case, due)
+                else:
+                    self._remind(case, due)
             self._schedule(case)
 
     def observe(self, anomaly: Anomaly, seq: int) -> Incident:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.alerts.incidents import Changes, IncidentBook
 from actors.alerts.routing import Routing
-from actors.store.records import Anomaly, Incident, NewNotification, Severity, State
+from actors.kernel.clock import chance
+from actors.store.records import Anomaly, NewNotification, Severity, State
 from tests.alerts.samples import HOUR, LOUD_ONLY, PEOPLE, PROGRAM, SECOND, START, anomaly
 
 ROUTING = Routing((PROGRAM, PEOPLE, LOUD_ONLY))
@@ -25,17 +27,19 @@ class Step:
 
 anomalies = st.builds(
     anomaly,
-    scope=st.sampled_from(["cus_1", "cus_2"]),
+    scope=st.sampled_from(["cus_1", "cus_1", "cus_2", "cus_3", "cus_4", "cus_5"]),
     tenant=st.sampled_from(["acme", "other"]),
     severity=st.sampled_from(Severity),
     count=st.integers(0, 3),
-    quiet_s=st.sampled_from([60, 600, 3600]),
+    quiet_s=st.sampled_from([60, 600, 3600, 4 * 3600]),
 )
-waits = st.one_of(st.integers(0, 120), st.integers(0, 3 * 3600))
+lasting = st.builds(anomaly, severity=st.sampled_from(Severity), count=st.integers(0, 99), quiet_s=st.just(4 * 3600))
+waits = st.one_of(st.integers(0, 120), st.sampled_from([600, 3600]), st.integers(0, 3 * 3600))
 steps = st.lists(
     st.one_of(
         st.builds(Step, waits, anomaly=anomalies),
-        st.builds(Step, waits, anomaly=anomalies),
+        st.builds(Step, waits, anomaly=lasting),
+        st.builds(Step, waits, anomaly=lasting),
         st.builds(
             Step, waits, command=st.tuples(st.sampled_from(["ack", "snooze", "false_positive"]), st.integers(0, 9))
         ),
@@ -121,9 +125,15 @@ def test_nothing_resolves_by_itself_before_its_quiet_window_has_passed(happening
 
 
 @given(steps)
+def test_the_story_is_told_in_the_order_of_time(happening: list[Step]) -> None:
+    times = [transition.at for said in run(happening).said for transition in said.transitions]
+    assert times == sorted(times)
+
+
+@given(steps)
 def test_everything_is_over_when_it_has_been_quiet_for_long(happening: list[Step]) -> None:
     told = run(happening)
-    told.take(Step(4 * 3600))
+    told.take(Step(5 * 3600))
     assert told.book.open_incidents == []
     assert told.book.due is None
 
@@ -190,27 +200,44 @@ def test_of_one_incident_updates_are_an_hour_apart_unless_severity_rises(happeni
             last[n.incident] = n
 
 
-@given(steps, st.data())
-def test_a_snapshot_and_the_rest_give_what_all_gives(happening: list[Step], data: st.DataObject) -> None:
-    """At every place at which the daemon may have been restarted."""
-    whole = Run(IncidentBook(ROUTING))
+def long_story(seed: int, length: int = 150) -> list[Step]:
+    """Hours in which incidents of all kinds overlap, worsen and are dealt with."""
+    rng = chance(seed)
+    story = []
+    for _ in range(length):
+        wait_s = rng.choice([5, 60, 900, 3600])
+        what = rng.random()
+        if what < 0.6:
+            lasts = rng.random() < 0.7
+            seen = anomaly(
+                "cus_1" if lasts else f"cus_{rng.randrange(9)}",
+                tenant=rng.choice(["acme", "other"]),
+                severity=rng.choice(list(Severity)[: 1 + rng.randrange(3)]),
+                count=rng.randrange(99),
+                quiet_s=4 * 3600 if lasts else 600,
+            )
+            story.append(Step(wait_s, anomaly=seen))
+        elif what < 0.7:
+            story.append(Step(wait_s, command=(rng.choice(["ack", "snooze", "false_positive"]), rng.randrange(99))))
+        else:
+            story.append(Step(wait_s))
+    return story
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_snapshot_and_the_rest_give_what_all_gives_wherever_the_daemon_was_restarted(seed: int) -> None:
+    story = long_story(seed)
+    whole = run(story)
+    assert any(incident.reminders for said in whole.said for incident in said.incidents)
+    upto = Run(IncidentBook(ROUTING))
     parts: dict[tuple[str, str], tuple[int, bytes]] = {}
-    cut = data.draw(st.integers(0, len(happening)))
-    for step in happening[:cut]:
-        whole.take(step)
-        if data.draw(st.booleans()):
-            parts |= whole.book.save()
-    parts |= whole.book.save()
-    rest = Run(IncidentBook(ROUTING), at=whole.at, seq=whole.seq)
-    rest.ids = list(whole.ids)
-    rest.book.load(parts)
-    for step in happening[cut:]:
-        assert rest.take(step) == whole.take(step)
-    assert by_id(rest.book.open_incidents) == by_id(whole.book.open_incidents)
-
-
-def by_id(incidents: list[Incident]) -> dict[str, Incident]:
-    return {incident.id: incident for incident in incidents}
+    for done, step in enumerate(story, 1):
+        upto.take(step)
+        parts |= upto.book.save()
+        rest = Run(IncidentBook(ROUTING), at=upto.at, seq=upto.seq)
+        rest.ids = list(upto.ids)
+        rest.book.load(parts)
+        assert [rest.take(later) for later in story[done:]] == whole.said[done:]
 
 
 @given(st.lists(anomalies, max_size=8, unique_by=lambda a: (a.tenant, a.scope)), st.randoms())
