@@ -41,6 +41,13 @@ class Logging(Section):
     format: Literal["json", "console"] = "json"
 
 
+class Retention(Section):
+    """How long things are kept. What makes an event known, and so a repeat harmless, is kept for ever."""
+
+    bodies: Duration = 30 * 86400.0  # as long as Stripe itself can show them
+    log: Duration = 400 * 86400.0
+
+
 class Web(Section):
     """Dashboard and /metrics; null switches them off."""
 
@@ -322,6 +329,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir)
     control: Control = Control.model_construct()
     logging: Logging = Logging()
+    retention: Retention = Retention()
     web: Web = Web()
     billing: Billing = Billing()
     alerts: Alerts = Alerts()

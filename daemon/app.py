@@ -23,6 +23,7 @@ from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Branch, Fatal, Restart, Strategy, child, supervisor
 from actors.kernel.watchdog import Quarantine, Watchdog
+from actors.store.janitor import Janitor
 from actors.store.records import Committed, Kind, NewEntry
 from actors.store.store import SqliteStore
 from config.errors import UserError
@@ -109,6 +110,7 @@ class Daemon:
             "nightdesk",
             one_for_one,
             child("store", lambda: store, mailbox=reject(STORE_QUEUE), restart=Restart.NEVER, stop_s=10, critical=True),
+            child("janitor", self._janitor),
             child("control", lambda: Control(self._control, self.office)),
             supervisor("alerts", one_for_one, *dispatchers),
             supervisor(
@@ -121,6 +123,10 @@ class Daemon:
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
             ),
         )
+
+    def _janitor(self) -> Janitor:
+        kept = self._settings.retention
+        return Janitor(self.store, self._clock, keep_bodies_s=kept.bodies, keep_log_s=kept.log)
 
     def _dispatcher(self, name: str) -> Dispatcher:
         return Dispatcher(name, self._channels[name], self.store, self._clock, self._rng)

@@ -128,8 +128,9 @@ def events(
     connection: sqlite3.Connection, *, tenant: str | None, since: int | None, after: int, limit: int, newest: bool
 ) -> list[EventRow]:
     """Events received since `since` with seq > after, oldest first; with `newest`, the last `limit` of them."""
-    low, high = connection.execute("SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM log").fetchone()
-    low = max(low, after + 1)
+    # Two queries: SQLite looks up one minimum or maximum, but reads the whole table for both together.
+    low = max(connection.execute("SELECT coalesce(min(seq), 1) FROM log").fetchone()[0], after + 1)
+    high = connection.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]
     if since is not None:
         low = _first_since(connection, since - _DISORDER_US, low, high)
     found: list[EventRow] = []

@@ -99,5 +99,5 @@ class Store(Protocol):
     async def backup(self, target: Path) -> int:
         """Write a consistent copy; returns its size in bytes. Refuses to overwrite."""
 
-    async def prune(self, *, before: int, limit: int) -> int:
-        """Drop archived bodies, then log rows received before this time, at most `limit`; dedup keys stay for ever."""
+    async def prune(self, *, bodies_before: int, log_before: int, limit: int) -> int:
+        """Drop archived bodies and log rows received before these times, at most `limit`; dedup keys stay for ever."""

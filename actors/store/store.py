@@ -357,9 +357,11 @@ class SqliteStore(Actor[Request]):
         """As `Store`. Raises UserError."""
         return await self._driver.aside(partial(upkeep.backup, target=target))
 
-    async def prune(self, *, before: int, limit: int) -> int:
+    async def prune(self, *, bodies_before: int, log_before: int, limit: int) -> int:
         """As `Store`."""
-        return await self._change(partial(upkeep.prune, before=before, limit=limit))
+        return await self._change(
+            partial(upkeep.prune, bodies_before=bodies_before, log_before=log_before, limit=limit)
+        )
 
 
 def _refuse(requests: Sequence[Request], reason: str) -> None:

@@ -19,18 +19,20 @@ def checkpoint(connection: sqlite3.Connection, *, truncate: bool) -> None:
         connection.execute(f"PRAGMA busy_timeout = {schema.BUSY_TIMEOUT_MS}")
 
 
-def prune(connection: sqlite3.Connection, *, before: int, limit: int) -> int:
-    """Drop archived bodies, then log rows, received before this time, at most `limit`; returns how many.
+def prune(connection: sqlite3.Connection, *, bodies_before: int, log_before: int, limit: int) -> int:
+    """Drop archived bodies and log rows received before these times, at most `limit`; returns how many.
 
     Rows that a restart would fold again stay, and so does the newest: from it the next seq is counted.
     """
-    bodies = _older("SELECT seq, at FROM archive JOIN log USING (seq) ORDER BY seq LIMIT ?", connection, before, limit)
+    bodies = _older(
+        "SELECT seq, at FROM archive JOIN log USING (seq) ORDER BY seq LIMIT ?", connection, bodies_before, limit
+    )
     connection.executemany("DELETE FROM archive WHERE seq = ?", bodies)
     folded = min(cursor_of(connection, "watch"), cursor_of(connection, "snapshot"))
     rows = _older(
         "SELECT seq, at FROM log WHERE seq < ? AND seq < (SELECT max(seq) FROM log) ORDER BY seq LIMIT ?",
         connection,
-        before,
+        log_before,
         limit - len(bodies),
         folded + 1,
     )

@@ -143,6 +143,6 @@ async def test_a_log_entry_is_readable_without_its_archived_body(tmp_path: Path)
     async with running(tmp_path) as store:
         await store.append(event("evt_1", body=body))
         await store.append(tick())
-        assert await store.prune(before=NOON + 1, limit=1) == 1
+        assert await store.prune(bodies_before=NOON + 1, log_before=NOON + 1, limit=1) == 1
         (entry, _) = await store.read_log(0, 9)
         assert entry.data["id"] == "evt_1"

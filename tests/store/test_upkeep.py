@@ -151,7 +151,7 @@ async def test_a_data_directory_that_cannot_be_is_one_line(tmp_path: Path) -> No
 async def prune_all(store: SqliteStore, before: int) -> list[int]:
     """How many each step dropped, three at a time."""
     steps: list[int] = []
-    while dropped := await store.prune(before=before, limit=3):
+    while dropped := await store.prune(bodies_before=before, log_before=before, limit=3):
         steps.append(dropped)
     return steps
 
