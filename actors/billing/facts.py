@@ -30,6 +30,13 @@ class Arrival(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SignaturesFailed(Fact):
+    """So many deliveries were refused in the last minute, because their signature did not match. `event` is ""."""
+
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt(Fact):
     """A payment was tried. `key` is the same for all events that announce this try (charge, else intent and second)."""
 

@@ -1,6 +1,6 @@
 """The watch: a pure fold over the log. Equal logs give equal incidents, live, after a restart and in a replay."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -9,7 +9,7 @@ from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
 from actors.billing.detectors.base import NEVER, Finding, Rules
 from actors.billing.events import normalise
-from actors.billing.facts import Fact
+from actors.billing.facts import Fact, SignaturesFailed
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
 
 Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
@@ -193,7 +193,9 @@ class Watch:
         self._incidents.advance(self._now)
         match entry.kind:
             case Kind.EVENT:
-                return self._event(entry)
+                return self._show(entry, normalise(entry.data, self._now))
+            case Kind.SIGNATURES:
+                self._show(entry, (SignaturesFailed(self._now, "", entry.data["failed"]),))
             case Kind.TICK:
                 self._tick(entry.seq)
             case Kind.CONFIG:
@@ -202,8 +204,6 @@ class Watch:
                 self._incidents.command(entry.data)
             case Kind.ALARM:
                 self._alarm(entry)
-            case Kind.SIGNATURES:
-                pass  # counted in the log; no detector reads them yet
         return Reading()
 
     def _tenant(self, name: str) -> TenantWatch:
@@ -212,10 +212,10 @@ class Watch:
             found = self._tenants[name] = TenantWatch(name)
         return found
 
-    def _event(self, entry: LogEntry) -> Reading:
+    def _show(self, entry: LogEntry, facts: Iterable[Fact]) -> Reading:
         tenant = self._tenant(entry.tenant)
         score, flagged = 0.0, False
-        for fact in normalise(entry.data, self._now):
+        for fact in facts:
             for finding in tenant.observe(fact, self._now):
                 if isinstance(finding, float):
                     score = max(score, finding)
