@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -224,10 +224,7 @@ class SqliteStore(Actor[Request]):
         return request.done
 
     async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        try:
-            return await self._driver.read(work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the database cannot be read: {error}") from error
+        return await _available(self._driver.read(work))
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -253,9 +250,9 @@ class SqliteStore(Actor[Request]):
         self, *, tenant: str | None, since: int | None, after: int, limit: int, newest: bool = False
     ) -> list[EventRow]:
         """As `Store`."""
-        return await self._read(
-            partial(log.events, tenant=tenant, since=since, after=after, limit=limit, newest=newest)
-        )
+        # To find the few events of one tenant it may look at all of them: nobody else shall wait for that.
+        listing = partial(log.events, tenant=tenant, since=since, after=after, limit=limit, newest=newest)
+        return await _available(self._driver.aside(listing))
 
     # --- the watch ---------------------------------------------------------------------------------------------------
 
@@ -362,6 +359,13 @@ class SqliteStore(Actor[Request]):
         return await self._change(
             partial(upkeep.prune, bodies_before=bodies_before, log_before=log_before, limit=limit)
         )
+
+
+async def _available(reading: Awaitable[R]) -> R:
+    try:
+        return await reading
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the database cannot be read: {error}") from error
 
 
 def _refuse(requests: Sequence[Request], reason: str) -> None:

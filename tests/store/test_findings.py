@@ -1,6 +1,7 @@
 """What the watch commits is one transaction, and committing it again changes nothing."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -220,4 +221,4 @@ def test_a_restart_at_any_point_finds_cursor_snapshot_and_tail_that_make_the_sam
 
     with TemporaryDirectory() as folder:
         for todo in (steps[:crash], steps[crash:], []):
-            run_virtual(lambda todo=todo: play(Path(folder), todo))
+            run_virtual(partial(play, Path(folder), todo))
