@@ -4,7 +4,6 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -29,7 +28,7 @@ from actors.store.store import SqliteStore
 from config.errors import UserError
 from config.settings import Settings
 from config.types import host_port
-from daemon import report, systemd, wiring
+from daemon import __version__, report, systemd, wiring
 from daemon.control import Control
 from daemon.control import bind as bind_control
 from daemon.logs import Logs
@@ -84,7 +83,7 @@ class Daemon:
         self.office = Office(
             store=self.store,
             clock=clock,
-            version=version("nightdesk"),
+            version=__version__,
             rejected=lambda: sum(self.gate.refused.values()),
             reload=self._reload,
         )
@@ -156,10 +155,11 @@ class Daemon:
             if self._watch.rules_of(tenant) != rules:
                 await self.store.append(NewEntry(Kind.CONFIG, tenant, self._clock.now(), rules))
 
-    async def run(self, *, ready: Callable[[], None] = lambda: None) -> None:
+    async def run(self, *, ready: Callable[[], None] = lambda: None, obey_signals: bool = True) -> None:
         """Raises Fatal when the store has failed for good; its cause says why."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._obey_signals)
+            if obey_signals:
+                tasks.start_soon(self._obey_signals)
             tasks.start_soon(self._announce, ready)
             try:
                 with Watchdog(self._quarantine, [actor.name for actor in self._supervisor.status()]):

@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from config.errors import UserError
+from daemon import __version__
 from daemon.cli import lab, operate, replay, run
 
 GROUPS = (run, operate, replay, lab)
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         prog="nightdesk",
         description="Watches Stripe billing and runs a paper trading desk while you sleep.",
     )
-    top.add_argument("--version", action="version", version=f"nightdesk {version('nightdesk')}")
+    top.add_argument("--version", action="version", version=f"nightdesk {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for group in GROUPS:
         group.register(commands)

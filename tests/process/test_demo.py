@@ -1,0 +1,45 @@
+"""The demo is the real daemon: what it tells is what happened."""
+
+import json
+import signal
+import subprocess
+import sys
+
+from tests.process.harness import PATIENCE_S, ROOT
+
+
+def test_the_demo_sums_up_what_happened() -> None:
+    """Some things went wrong in the shop, everything delivered is stored, and the summary is the last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "demo", "--seconds", "8", "--speed", "1200", "--json"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout.splitlines()[-1])
+    counts = told["events"]
+    assert counts["delivered"] == counts["stored"] + counts["duplicates"]
+    assert counts["stored"] > 100
+    assert told["virtual_seconds"] >= 8 * 1200 * 0.9
+    assert told["incidents"]
+    assert all(incident["tenant"] == "shop" and incident["opened"] for incident in told["incidents"])
+    assert any(incident["resolved"] for incident in told["incidents"])
+    assert told["notifications"] >= len(told["incidents"])
+    assert told["actors"]["restarts"] == 0
+
+
+def test_ctrl_c_ends_the_demo_in_order() -> None:
+    """Exit 0, with the sum of what happened until then."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "daemon", "demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert demo.stdout is not None
+    assert "nightdesk listens on" in demo.stdout.readline()
+    demo.send_signal(signal.SIGINT)
+    out, err = demo.communicate(timeout=PATIENCE_S)
+    assert (demo.returncode, err) == (0, "")
+    assert "webhooks delivered" in out
