@@ -39,22 +39,45 @@ def charges(count: int, first: int = 0) -> list[NewEntry]:
 
 
 def _charge(event_id: str, tail: str, number: int) -> NewEntry:
+    at = 1_790_000_000 + number
+    card = {"amount_authorized": 1900, "payer": f"{number:016x}"}
     charge = {
-        "id": f"ch_3{tail}", "object": "charge", "amount": 1900 + number % 7, "amount_captured": 1900,
-        "amount_refunded": 0, "balance_transaction": f"txn_3{tail}", "captured": True, "created": 1_790_000_000 + number, "currency": "usd",
-        "customer": f"cus_{tail}", "disputed": False, "fraud_details": {}, "invoice": f"in_1{tail}", "livemode": True,
+        "id": f"ch_3{tail}",
+        "object": "charge",
+        "amount": 1900 + number % 7,
+        "amount_captured": 1900,
+        "amount_refunded": 0,
+        "balance_transaction": f"txn_3{tail}",
+        "captured": True,
+        "created": at,
+        "currency": "usd",
+        "customer": f"cus_{tail}",
+        "disputed": False,
+        "fraud_details": {},
+        "invoice": f"in_1{tail}",
+        "livemode": True,
         "outcome": {"network_status": "approved_by_network", "risk_level": "normal", "risk_score": number % 60},
-        "paid": True, "payment_intent": f"pi_3{tail}", "payment_method": f"pm_1{tail}",
-        "payment_method_details": {"card": {"amount_authorized": 1900, "payer": f"{number:016x}"}, "type": "card"},
-        "refunded": False, "status": "succeeded", "payer": f"{number:016x}",
-    }  # fmt: skip
+        "paid": True,
+        "payment_intent": f"pi_3{tail}",
+        "payment_method": f"pm_1{tail}",
+        "payment_method_details": {"card": card, "type": "card"},
+        "refunded": False,
+        "status": "succeeded",
+        "payer": f"{number:016x}",
+    }
     projection = {
-        "id": event_id, "object": "event", "api_version": "2024-06-20", "created": 1_790_000_000 + number,
-        "data": {"object": charge}, "livemode": True, "pending_webhooks": 1, "type": "charge.succeeded",
+        "id": event_id,
+        "object": "event",
+        "api_version": "2024-06-20",
+        "created": at,
+        "data": {"object": charge},
+        "livemode": True,
+        "pending_webhooks": 1,
+        "type": "charge.succeeded",
         "request": {"id": f"req_{tail}", "idempotency_key": f"key-{tail}"},
-    }  # fmt: skip
+    }
     body = projection | {"data": {"object": charge | {"payment_method_options": {"card": {}}, "transfer_group": None}}}
-    return NewEntry(Kind.EVENT, "acme", number, projection, event_id, orjson.dumps(body))
+    return NewEntry(Kind.EVENT, "acme", at * 1_000_000, projection, event_id, orjson.dumps(body))
 
 
 async def append_all(store: SqliteStore, entries: list[NewEntry], callers: int) -> tuple[float, float]:

@@ -98,7 +98,7 @@ class SqliteStore(Actor[Request]):
         except sqlite3.Error as error:
             raise UserError(f"{self._path}: the database cannot be opened ({error})") from error
         self._last_seq = self._writer.log.last_seq
-        self._cursor = (await self.load_watch()).cursor
+        self._cursor = await self._read(partial(watch.cursor_of, name="watch"))
         self._open = True
 
     def _prepare(self, connection: sqlite3.Connection) -> tuple[Writer, bytes]:
@@ -116,8 +116,8 @@ class SqliteStore(Actor[Request]):
                 batch: Sequence[Any] = ()
                 with anyio.move_on_after(IDLE_S if self._changes else None):
                     batch = await self.mailbox.take(BATCH_MAX)
-                if batch:
-                    await self._commit(self._admit(batch))
+                if requests := self._admit(batch):
+                    await self._commit(requests)
                 if not batch or self._changes >= CHECKPOINT_CHANGES:
                     await self._tidy(idle=not batch)
         finally:
@@ -262,8 +262,15 @@ class SqliteStore(Actor[Request]):
 
     async def commit_findings(self, findings: Findings) -> None:
         """As `Store`. Raises ValueError if the cursor would go back."""
-        await self._change(partial(watch.commit_findings, findings=findings))
-        self._cursor = findings.cursor
+        change = Change(partial(watch.commit_findings, findings=findings), asyncio.get_running_loop().create_future())
+        written = self._submit(change)
+        written.add_done_callback(partial(self._advance, findings.cursor))
+        await asyncio.shield(written)  # the cursor is to be known even if the scorer goes away meanwhile
+
+    def _advance(self, cursor: int, written: "asyncio.Future[None]") -> None:
+        if written.exception() is not None:
+            return
+        self._cursor = cursor
         for seq, scored in self._unscored:
             if seq <= self._cursor and not scored.done():
                 scored.set_result(None)
