@@ -104,8 +104,27 @@ def gathered(payloads: Sequence[Json], kind: str) -> dict[str, Any]:
 
 def heading(payload: Json) -> str:
     """Who and what, in a few words: acme · refund spike."""
-    tenant = payload.get("tenant") or "nightdesk"
-    return f"{tenant} · {_words(payload['signal'])}" if payload.get("signal") else str(tenant)
+    return " · ".join(filter(None, (payload["tenant"] or "nightdesk", _words(payload["signal"]))))
+
+
+def mood(payload: Json) -> str:
+    """What decides how a message looks: critical, warning, info, or over."""
+    return "over" if payload["kind"] == RESOLVED else str(payload["severity"])
+
+
+def mark(payload: Json) -> str:
+    """● new, ▲ worse or still there, ✔ over."""
+    return {RESOLVED: "✔", UPDATED: "▲"}.get(payload["kind"], "●")
+
+
+def headline(payload: Json) -> str:
+    """The one line that must be read: ● CRITICAL acme · refund spike."""
+    return f"{mark(payload)} {mood(payload).upper()} {heading(payload)}"
+
+
+def clipped(text: str, limit: int) -> str:
+    """At most `limit` characters; where something is missing, an ellipsis says so."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _since(incident: Incident, at: int, since: int, anomalies: int, score: float) -> str:

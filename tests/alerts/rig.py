@@ -16,7 +16,6 @@ from actors.store.records import (
     DAEMON,
     Findings,
     Incident,
-    Json,
     Kind,
     LogEntry,
     NewNotification,
@@ -148,30 +147,3 @@ def an_incident(
         quiet_s=7200,
         last_seen=START,
     )
-
-
-def message(
-    key: str,
-    *,
-    channel: str = "ops",
-    kind: str = "incident.opened",
-    incident: str = "",
-    signal: str = "duplicate_charge",
-    tenant: str = "acme",
-    severity: Severity = Severity.WARNING,
-    created: int = START,
-    not_before: int = 0,
-) -> NewNotification:
-    payload: Json = {
-        "id": incident,
-        "kind": kind,
-        "tenant": tenant,
-        "signal": signal,
-        "severity": severity.value,
-        "scope": f"cus_{key}",
-        "title": f"title of {key}",
-        "text": f"title of {key}\n{incident}",
-        "evidence": {},
-        "at": "2023-11-14T22:13:20.000Z",
-    }
-    return NewNotification(key, channel, tenant, kind, severity, created, not_before, payload, incident or f"inc_{key}")

@@ -2,7 +2,7 @@
 
 from actors.alerts.incidents import Changes, IncidentBook
 from actors.alerts.routing import QuietHours, Route, Routing
-from actors.store.records import Anomaly, Severity
+from actors.store.records import Anomaly, Json, NewNotification, Notification, Severity
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -64,3 +64,37 @@ class Story:
         changes = self.book.drain()
         self.said.append(changes)
         return changes
+
+
+def message(
+    key: str,
+    *,
+    channel: str = "ops",
+    kind: str = "incident.opened",
+    incident: str = "",
+    signal: str = "duplicate_charge",
+    tenant: str = "acme",
+    severity: Severity = Severity.WARNING,
+    created: int = START,
+    not_before: int = 0,
+    text: str = "",
+) -> NewNotification:
+    payload: Json = {
+        "id": incident,
+        "kind": kind,
+        "tenant": tenant,
+        "signal": signal,
+        "severity": severity.value,
+        "scope": f"cus_{key}",
+        "title": f"title of {key}",
+        "text": text or f"title of {key}\n{incident}",
+        "evidence": {},
+        "at": "2023-11-14T22:13:20.000Z",
+    }
+    return NewNotification(key, channel, tenant, kind, severity, created, not_before, payload, incident or f"inc_{key}")
+
+
+def notification(key: str = "inc_1.1.opened.ops", *, kind: str = "incident.opened", text: str = "") -> Notification:
+    """A row of the outbox about the incident inc_1."""
+    new = message(key, incident="inc_1", kind=kind, text=text)
+    return Notification(**{name: getattr(new, name) for name in new.__slots__}, id=1)

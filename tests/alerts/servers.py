@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+Line = tuple[int, dict[str, str], bytes] | str
+
 
 @dataclass
 class Request:
@@ -20,7 +22,7 @@ class Request:
 class HttpService:
     """Answers what stands first in `script` (the last line for ever): (status, headers, body), "hang" or "close"."""
 
-    script: list[tuple[int, dict[str, str], bytes] | str] = field(default_factory=lambda: [(200, {}, b"ok")])
+    script: list[Line] = field(default_factory=lambda: [(200, {}, b"ok")])
     requests: list[Request] = field(default_factory=list)
     url: str = ""
 
@@ -39,7 +41,7 @@ class HttpService:
 
 
 @asynccontextmanager
-async def http_service(*script: tuple[int, dict[str, str], bytes] | str) -> AsyncIterator[HttpService]:
+async def http_service(*script: Line) -> AsyncIterator[HttpService]:
     service = HttpService()
     if script:
         service.script = list(script)

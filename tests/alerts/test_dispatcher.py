@@ -11,8 +11,8 @@ from actors.alerts.dispatcher import DEADLINE_S
 from actors.alerts.pace import DAY
 from actors.kernel.clock import SECOND
 from actors.store.records import Delivery, Findings, Notification, Severity
-from tests.alerts.rig import FakeService, House, an_incident, fails_first, house, message
-from tests.alerts.samples import HOUR, MINUTE, START
+from tests.alerts.rig import FakeService, House, an_incident, fails_first, house
+from tests.alerts.samples import HOUR, MINUTE, START, message
 from tests.simulation.loop import run_virtual
 
 Play = Callable[[House], Awaitable[None]]

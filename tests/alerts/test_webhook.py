@@ -17,17 +17,11 @@ from actors.alerts.channels.webhook import WebhookChannel
 from actors.alerts.dispatcher import Dispatcher
 from actors.kernel.clock import ScaledClock, chance
 from actors.kernel.mailbox import conflate
-from actors.store.records import Notification
-from tests.alerts.rig import house, message
-from tests.alerts.samples import SECOND, START
+from tests.alerts.rig import house
+from tests.alerts.samples import SECOND, START, message, notification
 from tests.alerts.servers import http_service
 
 CLOCK = ScaledClock(START)
-
-
-def notification(key: str = "inc_1.1.opened.ops") -> Notification:
-    new = message(key, incident="inc_1")
-    return Notification(**{name: getattr(new, name) for name in new.__slots__}, id=1)
 
 
 @asynccontextmanager

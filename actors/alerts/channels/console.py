@@ -6,7 +6,7 @@ from typing import TextIO
 from anyio import CapacityLimiter, to_thread
 
 from actors.alerts.channels.base import Outcome, RateLimit, Sent
-from actors.alerts.messages import RESOLVED, UPDATED, heading
+from actors.alerts.messages import heading, mark, mood
 from actors.store.records import Json, Notification
 
 WIDTH = 100
@@ -50,15 +50,12 @@ class ConsoleChannel:
 
 def render(payload: Json, *, colour: bool) -> str:
     """A heading in the colour of its severity, then the text, indented; the last line, with the id, is dim."""
-    over = payload["kind"] == RESOLVED
-    mark = "✔" if over else "▲" if payload["kind"] == UPDATED else "●"
-    word = "OVER" if over else payload["severity"].upper()
-    when = payload["at"][11:19]
     head, *rest = _lines(payload["text"])
-    paint = COLOURS["over" if over else payload["severity"]] if colour else ""
+    start, when = f"{mark(payload)} {mood(payload).upper():<8}", payload["at"][11:19]
+    paint = COLOURS[mood(payload)] if colour else ""
     bold, dim, reset = (BOLD, DIM, RESET) if colour else ("", "", "")
-    gap = " " * max(2, WIDTH - len(f"{mark} {word:<8}  {heading(payload)}") - len(when))
-    lines = [f"{paint}{mark} {word:<8}{reset}  {bold}{heading(payload)}{reset}{gap}{dim}{when}{reset}", f"  {head}"]
+    gap = " " * max(2, WIDTH - len(f"{start}  {heading(payload)}{when}"))
+    lines = [f"{paint}{start}{reset}  {bold}{heading(payload)}{reset}{gap}{dim}{when}{reset}", f"  {head}"]
     lines += [f"  {line}" for line in rest[:-1]]
     lines += [f"  {dim}{line}{reset}" for line in rest[-1:]]
     return "\n".join(lines) + "\n\n"

@@ -5,12 +5,14 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
+import orjson
 
 from actors.alerts.channels.base import Outcome, Refused, RetryLater, Sent
 
-MOST_ANSWER_BYTES = 4096
+MOST_ANSWER_BYTES = 16_384
 QUOTED = 80
 USER_AGENT = "nightdesk"
 
@@ -77,7 +79,7 @@ class HttpClient:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return Answer(response.status, response.headers, await response.content.read(MOST_ANSWER_BYTES))
+                return Answer(response.status, response.headers, await _beginning(response.content))
         except aiohttp.ClientConnectorError as error:
             return RetryLater(f"cannot connect: {error.strerror or type(error.os_error).__name__}")
         except aiohttp.ClientError as error:
@@ -98,6 +100,24 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["Date"])).total_seconds())
     except (ValueError, TypeError, KeyError):
         return None
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    body = b""
+    async for chunk in content.iter_chunked(MOST_ANSWER_BYTES):
+        body += chunk
+        if len(body) >= MOST_ANSWER_BYTES:
+            break
+    return body
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """What the service said, if that is a JSON object; else nothing."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
