@@ -1,11 +1,13 @@
 """A full disk, a held lock, a disk that fails or does not answer: nobody is told a lie, and it works again later."""
 
 import asyncio
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from actors.store.driver import InlineDriver, ThreadDriver
 from actors.store.premises import BALLAST, DATABASE
 from actors.store.protocol import StoreUnavailable
 from actors.store.store import SqliteStore
-from tests.store.running import event, found, running, tick
+from tests.store.running import NOON, event, found, notification, running, tick
 
 HOLD_THE_LOCK = """
 import sqlite3, sys
@@ -97,6 +99,57 @@ async def test_a_full_disk_refuses_events_gives_up_the_ballast_and_works_again_w
         assert not (await store.append(event(refused[0][0]))).duplicate
         assert troubles == ["the disk is full", None]
     assert (tmp_path / BALLAST).stat().st_size > 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(mounted)]
+    if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root can make a small disk")
+    yield mounted
+    subprocess.run(["umount", str(mounted)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Somebody else's file takes all the room there is."""
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        free = os.statvfs(disk)
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+    return filler
+
+
+async def append_many(store: SqliteStore) -> None:
+    """More than a megabyte, incompressible."""
+    for number in range(1, 1_000):
+        await store.append(event(f"evt_{number}", note="".join(chance(number).choices("abcdefgh", k=4_000))))
+
+
+async def test_on_a_disk_that_is_really_full_alarms_are_still_written_and_events_once_there_is_room(
+    small_disk: Path,
+) -> None:
+    troubles: list[str | None] = []
+    async with running(small_disk, ballast_bytes=64 << 20, on_trouble=troubles.append) as store:
+        await store.append(event("evt_0"))
+        filler = fill(small_disk)
+        with pytest.raises(StoreUnavailable, match="full"):
+            await append_many(store)
+        acknowledged = [entry.data["id"] for entry in await store.read_log(0, 999)]
+        with pytest.raises(StoreUnavailable, match="nearly full"):
+            await store.append(event("evt_late"))
+        await store.append(tick())
+        await store.enqueue([notification("alarm")])
+        assert troubles == ["the disk is full"]
+        filler.unlink()
+        assert not (await store.append(event("evt_late"))).duplicate
+        assert troubles == ["the disk is full", None]
+    async with running(small_disk) as store:
+        kept = [entry.data["id"] for entry in await store.read_log(0, 999) if entry.data]
+        assert kept == [*acknowledged, "evt_late"]
+        assert [one.key for one in await store.due("ops", NOON, 9)] == ["alarm"]
 
 
 async def test_while_the_ballast_is_missing_events_are_refused_and_all_else_is_written(
