@@ -86,6 +86,9 @@ class Daemon:
             version=__version__,
             rejected=lambda: sum(self.gate.refused.values()),
             reload=self._reload,
+            channels=tuple(self._outbox),
+            wake=self._wake,
+            logs=logs,
         )
         self._quarantine = Quarantine(settings.data_dir / "quarantine")
         self._supervisor = Supervisor(

@@ -35,6 +35,7 @@ class Control(Actor[None]):
         app = web.Application(middlewares=[_answer_in_json])
         reads: dict[str, Handler] = {
             "/status": self._json(self._office.status),
+            "/top": self._json(self._office.top),
             "/actors": self._json(self._office.actors),
             "/incidents": self._incidents,
             "/events": self._events,
@@ -47,6 +48,8 @@ class Control(Actor[None]):
             "/restart": self._office.restart,
             "/reload": self._office.reload,
             "/backup": self._office.backup,
+            "/loglevel": self._office.loglevel,
+            "/test-alert": self._office.test_alert,
             "/dead-letters/replay": self._office.revive,
         }
         app.add_routes([web.get(path, handler) for path, handler in reads.items()])

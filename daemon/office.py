@@ -1,6 +1,6 @@
 """What an operator may ask and order, as plain calls: the control socket only carries them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,10 @@ from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.mailbox import conflate
 from actors.kernel.tree import ActorStatus
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import EventRow, Incident, Kind, NewEntry
+from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity
 from config.errors import BadInput, UserError
 from config.types import seconds
+from daemon.logs import LEVELS, Logs
 
 Row = dict[str, Any]
 PAGE = 1000
@@ -42,12 +43,18 @@ class Office:
         version: str,
         rejected: Callable[[], int],
         reload: Callable[[], Awaitable[Row]],
+        channels: Sequence[str],
+        wake: Callable[[Iterable[str]], None],
+        logs: Logs,
     ) -> None:
         self._store = store
         self._clock = clock
         self.version = version
         self._rejected = rejected
         self._reload = reload
+        self._channels = channels
+        self._wake = wake
+        self._logs = logs
         self._since = monotonic()
         self.staff: Staff | None = None  # set when the tree stands
         self.ready = False
@@ -88,6 +95,11 @@ class Office:
     async def actors(self) -> Row:
         """Every actor's state, mailbox and restarts."""
         return {"actors": [asdict(actor) for actor in self._actors()]}
+
+    async def top(self) -> Row:
+        """What `nightdesk top` refreshes."""
+        opened = await self.incidents(None, "open")
+        return {"status": await self.status(), **await self.actors(), **opened}
 
     async def incidents(self, tenant: str | None, state: str | None) -> Row:
         """Oldest first."""
@@ -187,6 +199,27 @@ class Office:
         del body, uid
         return await self._reload()
 
+    async def loglevel(self, body: Row, uid: int) -> Row:
+        """From now on, write lines of this level and above; until the next restart or reload."""
+        del uid
+        level = body.get("level")
+        if level not in LEVELS:
+            raise BadInput(f"no log level is named {level!r}; there are: {', '.join(LEVELS)}")
+        self._logs.level = level
+        return {"level": level}
+
+    async def test_alert(self, body: Row, uid: int) -> Row:
+        """One message to the named channel, or to each."""
+        del uid
+        wanted = body.get("channel")
+        if wanted is not None and wanted not in self._channels:
+            raise BadInput(f"no channel is named {wanted!r}; there are: {', '.join(self._channels) or 'none'}")
+        now = self._clock.now()
+        messages = [test_message(channel, now) for channel in self._channels if wanted in (None, channel)]
+        await self._store.enqueue(messages)
+        self._wake(message.channel for message in messages)
+        return {"channels": [message.channel for message in messages]}
+
     async def backup(self, body: Row, uid: int) -> Row:
         """Copy the database to an absolute path."""
         del uid
@@ -202,6 +235,24 @@ class Office:
         if not isinstance(letter, int) or not await self._store.revive(letter, self._clock.now()):
             raise BadInput(f"no dead letter has the id {letter!r}; nightdesk dead-letters lists them")
         return {"id": letter}
+
+
+def test_message(channel: str, now: int) -> NewNotification:
+    """What shows that a channel works."""
+    key = f"test.{now}.{channel}"
+    payload: Row = {
+        "id": key,
+        "kind": "test",
+        "tenant": DAEMON,
+        "signal": "test",
+        "severity": Severity.INFO,
+        "scope": channel,
+        "title": "This is a test",
+        "text": "nightdesk can reach you here. Nothing is wrong.",
+        "evidence": {},
+        "at": rfc3339(now),
+    }
+    return NewNotification(key, channel, DAEMON, "test", Severity.INFO, now, now, payload)
 
 
 def rfc3339(at: int | None) -> str | None:

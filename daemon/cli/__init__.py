@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from config.errors import UserError
 from daemon import __version__
-from daemon.cli import lab, operate, replay, run
+from daemon.cli import config, lab, operate, replay, run
 
-GROUPS = (run, operate, replay, lab)
+GROUPS = (run, config, operate, replay, lab)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,7 +1,9 @@
 """How a command speaks to the daemon: HTTP over its Unix socket, by the standard library, so that it starts at once."""
 
+import argparse
 import http.client
 import json
+import os
 import socket
 from collections.abc import Generator
 from contextlib import closing
@@ -23,6 +25,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def connect(arguments: argparse.Namespace) -> "Client":
+    """The daemon that `--socket`, `--config` and the environment name."""
+    return Client(socket_path(arguments.socket, arguments.config, dict(os.environ)))
 
 
 def socket_path(explicit: Path | None, config: Path | None, environ: dict[str, str]) -> Path:

@@ -1,14 +1,14 @@
 """Commands that speak to the running daemon over its control socket."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from daemon.cli.client import Client, socket_path
+from daemon.cli.client import connect
 from daemon.cli.tables import clock_time, emit, pairs, show
+from daemon.cli.top import top
 from daemon.cli.words import Commands
 
 
@@ -44,6 +44,15 @@ def register(commands: Commands) -> None:
     backup_ = _command(commands, "backup", backup, "write a consistent copy of the database while the daemon runs")
     backup_.add_argument("target", type=Path, help="a file that does not exist yet")
 
+    _command(commands, "test-alert", test_alert, "send a message through a channel, or through each").add_argument(
+        "channel", nargs="?", help="its name in the config"
+    )
+    _command(commands, "loglevel", loglevel, "what the daemon logs, until its next restart").add_argument(
+        "level", help="debug, info, warning or error"
+    )
+    top_ = _command(commands, "top", top, "what goes on, refreshed every second until Ctrl-C")
+    top_.add_argument("-n", "--times", type=int, metavar="N", help="refresh N times only")
+
     letters = _command(commands, "dead-letters", dead_letters, "inputs that crashed their reader three times")
     letters.add_argument("action", nargs="?", choices=("list", "replay"), default="list")
     letters.add_argument("id", nargs="?", type=int, help="which one to replay")
@@ -58,13 +67,9 @@ def _command(commands: Commands, name: str, run: Any, meaning: str) -> argparse.
     return parser
 
 
-def _client(arguments: argparse.Namespace) -> Client:
-    return Client(socket_path(arguments.socket, arguments.config, dict(os.environ)))
-
-
 def status(arguments: argparse.Namespace) -> int:
     """Exit code 4 where the daemon answers but is not ready or an actor has failed."""
-    answer = _client(arguments).get("/status")
+    answer = connect(arguments).get("/status")
     healthy = answer["ready"] and not answer["actors"]["failed"]
     if arguments.json:
         emit(answer)
@@ -94,7 +99,7 @@ def _span(seconds: float) -> str:
 
 def actors(arguments: argparse.Namespace) -> int:
     """One line an actor, in the order of the supervision tree."""
-    rows = _client(arguments).get("/actors")["actors"]
+    rows = connect(arguments).get("/actors")["actors"]
     if arguments.json:
         emit(rows)
         return 0
@@ -107,7 +112,7 @@ def actors(arguments: argparse.Namespace) -> int:
 def incidents(arguments: argparse.Namespace) -> int:
     """One line an incident."""
     query = {"tenant": arguments.tenant, "state": "open" if arguments.open else None}
-    rows = _client(arguments).get("/incidents" + _query(query))["incidents"]
+    rows = connect(arguments).get("/incidents" + _query(query))["incidents"]
     if arguments.json:
         for row in rows:
             emit(row)
@@ -136,7 +141,7 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done: str) -> int:
-    answer = _client(arguments).post(path, body)
+    answer = connect(arguments).post(path, body)
     if arguments.json:
         emit(answer)
     else:
@@ -167,7 +172,7 @@ def restart(arguments: argparse.Namespace) -> int:
 
 def reload(arguments: argparse.Namespace) -> int:
     """Reload the config; names what changes only with a restart."""
-    answer = _client(arguments).post("/reload", {})
+    answer = connect(arguments).post("/reload", {})
     if arguments.json:
         emit(answer)
         return 0
@@ -183,11 +188,26 @@ def backup(arguments: argparse.Namespace) -> int:
     return _change(arguments, "/backup", body, "{target}: {bytes} bytes")
 
 
+def test_alert(arguments: argparse.Namespace) -> int:
+    """Send a test message."""
+    answer = connect(arguments).post("/test-alert", {"channel": arguments.channel})
+    if arguments.json:
+        emit(answer)
+    else:
+        print("sent to: " + (", ".join(answer["channels"]) or "no channel is configured"))
+    return 0
+
+
+def loglevel(arguments: argparse.Namespace) -> int:
+    """Change the level of the log."""
+    return _change(arguments, "/loglevel", {"level": arguments.level}, "lines of level {level} and above are logged")
+
+
 def dead_letters(arguments: argparse.Namespace) -> int:
     """List the dead letters, or read one once more."""
     if arguments.action == "replay":
         return _change(arguments, "/dead-letters/replay", {"id": arguments.id}, "dead letter {id} is read once more")
-    rows = _client(arguments).get("/dead-letters")["dead_letters"]
+    rows = connect(arguments).get("/dead-letters")["dead_letters"]
     if arguments.json:
         for row in rows:
             emit(row)
@@ -207,7 +227,7 @@ def events(arguments: argparse.Namespace) -> int:
     }
     write = sys.stdout.write
     try:
-        for line in _client(arguments).lines("/events" + _query(query)):
+        for line in connect(arguments).lines("/events" + _query(query)):
             write(line + "\n" if arguments.json else _event_line(line))
             if arguments.follow:
                 sys.stdout.flush()

@@ -224,3 +224,30 @@ def test_a_backup_restores_what_it_held(tmp_path: Path) -> None:
         daemon.start()
         ids = [json.loads(line)["id"] for line in Client(daemon.socket).lines("/events")]
         assert ids == [kept["id"]]
+
+
+def test_a_test_alert_reaches_the_channel(ready: RunningDaemon) -> None:
+    code, said = nightdesk("test-alert", "ops", "--socket", ready.socket)
+    assert (code, said) == (0, ["sent to: ops"])
+    until(lambda: [body for body in ready.sink.all if body["kind"] == "test"] or None)
+
+
+def test_the_log_level_changes_while_it_runs(ready: RunningDaemon) -> None:
+    assert nightdesk("loglevel", "debug", "--socket", ready.socket)[0] == 0
+    assert nightdesk("restart", "billing.ticker", "--socket", ready.socket)[0] == 0
+    until(lambda: "actor_started" in ready.log() or None)
+    code, said = nightdesk("loglevel", "loud", "--socket", ready.socket)
+    assert (code, said[0]) == (
+        2,
+        "nightdesk: no log level is named 'loud'; there are: debug, info, warning, error, critical",
+    )
+
+
+def test_top_shows_actors_and_open_incidents(ready: RunningDaemon) -> None:
+    for _ in range(2):
+        ready.deliver(charge(customer="cus_top", amount=2900))
+    ready.settled()
+    code, screen = nightdesk("top", "-n", "1", "--socket", ready.socket)
+    assert code == 0
+    assert any("billing.scorer" in line for line in screen)
+    assert any("duplicate_charge" in line for line in screen)

@@ -1,0 +1,172 @@
+"""Commands about the config: check, schema, show, and a first one to begin with."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from config.errors import BadInput, UserError
+from daemon.cli.words import Commands
+
+TEMPLATE = """\
+# Written by nightdesk init. Every key, its default and its reason: nightdesk config schema
+data_dir: {data_dir}
+control: {{socket: {socket}}}
+billing:
+  listen: {listen}
+  tenants:
+    - name: {tenant}
+      token: {token}
+      webhook_secrets: [{secret}]
+alerts:
+  channels:
+{channels}
+"""
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    init_ = commands.add_parser(
+        "init",
+        help="write a first config",
+        description="Writes a first config, for one Stripe account, with a token nobody can guess. Asks for what is "
+        "not given; the signing secret is asked for or read from the environment, never taken from the command line.",
+    )
+    init_.add_argument("file", nargs="?", type=Path, default=Path("nightdesk.yaml"), help="nightdesk.yaml")
+    init_.add_argument("--tenant", help="a short name for the account")
+    init_.add_argument("--secret-from", metavar="VARIABLE", help="the variable that holds the signing secret")
+    init_.add_argument("--webhook", metavar="URL", help="where notifications are posted (none: the daemon's terminal)")
+    init_.add_argument("--listen", default="127.0.0.1:8787", metavar="HOST:PORT")
+    init_.add_argument("--data-dir", default="./data", metavar="DIR")
+    init_.set_defaults(run=init)
+
+    doctor_ = commands.add_parser(
+        "doctor",
+        help="look at everything the daemon needs; exit 1 where something is wrong",
+        description="Looks at config, secrets, data directory, disk, port and channels: a line each, with the remedy.",
+    )
+    doctor_.add_argument("--config", type=Path, metavar="FILE")
+    doctor_.add_argument("--json", action="store_true", help="for scripts")
+    doctor_.set_defaults(run=doctor)
+
+    config_ = commands.add_parser("config", help="check, describe or show the settings")
+    actions = config_.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, run, meaning in (
+        ("check", check, "is every setting right? one line for each that is not; exit 1"),
+        ("show", show, "the settings in force, from file, environment and credentials; secrets masked"),
+    ):
+        action = actions.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
+        action.add_argument("--config", type=Path, metavar="FILE")
+        action.set_defaults(run=run)
+    schema_ = actions.add_parser("schema", help="JSON Schema of the config file, for editors")
+    schema_.set_defaults(run=schema)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """0, or 1 with every fault."""
+    from config.load import load  # noqa: PLC0415 - only this command needs the settings
+
+    try:
+        load(arguments.config)
+    except BadInput as error:
+        print(f"nightdesk: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.config or 'environment and defaults'}: all settings are right")
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """As YAML, which can be read back but for the masked secrets."""
+    import yaml  # noqa: PLC0415 - as check
+
+    from config.load import load  # noqa: PLC0415 - as check
+
+    settings = load(arguments.config).model_dump(mode="json", by_alias=True)
+    print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def schema(arguments: argparse.Namespace) -> int:
+    """For `yaml-language-server` and its like."""
+    from config.settings import Settings  # noqa: PLC0415 - as check
+
+    del arguments
+    print(json.dumps(Settings.model_json_schema(), indent=2))
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """0, or 1 where something is wrong."""
+    from config.load import load  # noqa: PLC0415 - as check
+    from daemon.doctor import examine  # noqa: PLC0415 - as check
+
+    sick = 0
+    for finding in examine(load(arguments.config), arguments.config):
+        sick += not finding.well
+        if arguments.json:
+            print(json.dumps({"what": finding.what, "well": finding.well, "says": finding.says}))
+        else:
+            print(f"{'ok   ' if finding.well else 'WRONG'}  {finding.what}: {finding.says}")
+    return 1 if sick else 0
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Write the file, readable by its owner only, and say what comes next."""
+    from actors.kernel.clock import token  # noqa: PLC0415 - as check
+    from config.load import load  # noqa: PLC0415 - as check
+
+    path: Path = arguments.file
+    if path.exists():
+        raise UserError(f"{path}: exists already; choose another name")
+    tenant = arguments.tenant or _ask("A short name for the Stripe account", "main")
+    secret = _secret(arguments.secret_from)
+    own_token = token(24)
+    channel = (
+        f'{{name: ops, type: webhook, url: "{arguments.webhook}"}}'
+        if arguments.webhook
+        else "{name: terminal, type: console}"
+    )
+    text = TEMPLATE.format(
+        data_dir=arguments.data_dir,
+        socket="./nightdesk.sock",
+        listen=arguments.listen,
+        tenant=json.dumps(tenant),
+        token=json.dumps(own_token),
+        secret=json.dumps(secret),
+        channels=f"    - {channel}",
+    )
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.touch(mode=0o600)
+        draft.write_text(text)
+        load(draft)
+        draft.rename(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+    except BadInput as error:
+        raise BadInput(str(error).replace(f"{draft}: ", "")) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    print(f"{path} is written; only you may read it.")
+    print(f"In Stripe, add the endpoint https://your.host/webhook/{own_token}, in front of {arguments.listen}.")
+    print(f"Then: nightdesk run --config {path}")
+    return 0
+
+
+def _secret(variable: str | None) -> str:
+    if variable is not None:
+        if not os.environ.get(variable):
+            raise BadInput(f"--secret-from: the environment variable {variable} is not set")
+        return os.environ[variable]
+    if not sys.stdin.isatty():
+        raise BadInput("the signing secret is missing; name a variable that holds it with --secret-from")
+    from getpass import getpass  # noqa: PLC0415 - only a terminal is asked
+
+    return getpass("The endpoint's signing secret (whsec_…, from Stripe → Developers → Webhooks): ").strip()
+
+
+def _ask(question: str, default: str) -> str:
+    if not sys.stdin.isatty():
+        return default
+    return input(f"{question} [{default}]: ").strip() or default

@@ -1,0 +1,115 @@
+"""Looks at everything a daemon needs, before it needs it: one finding a line, each with its remedy."""
+
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from config.settings import Settings, WebhookChannel
+from config.types import host_port
+from daemon.cli.client import Client
+
+ROOM_BYTES = 1 << 30
+CONNECT_S = 5.0
+TOKEN_CHARS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, whether it is well, and if not what to do."""
+
+    what: str
+    well: bool
+    says: str
+
+
+def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
+    """Everything, one after the other."""
+    running = _running(settings.control.socket)
+    yield Finding("daemon", well=True, says="running" if running else "not running")
+    if config is not None:
+        yield _secrecy(config)
+    yield from _tenants(settings)
+    yield _data_dir(settings.data_dir)
+    yield _room(settings.data_dir)
+    if not running:
+        yield _port("billing.listen", settings.billing.listen)
+    yield from _channels(settings)
+
+
+def _running(path: Path) -> bool:
+    try:
+        Client(path).get("/status")
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it does not answer
+        return False
+    return True
+
+
+def _secrecy(config: Path) -> Finding:
+    mode = stat.S_IMODE(config.stat().st_mode)
+    if mode & 0o077:
+        return Finding("config", well=False, says=f"{config} can be read by others; chmod 600 {config}")
+    return Finding("config", well=True, says=f"{config}, readable by you alone")
+
+
+def _tenants(settings: Settings) -> Iterator[Finding]:
+    if not settings.billing.tenants:
+        yield Finding("tenants", well=False, says="no tenant is configured; nightdesk init writes a first one")
+    for tenant in settings.billing.tenants:
+        what = f"tenant {tenant.name}"
+        token = tenant.token.get_secret_value() if tenant.token else None
+        if token is not None and len(token) < TOKEN_CHARS:
+            yield Finding(what, well=False, says=f"its token can be guessed; use {TOKEN_CHARS} random characters")
+        elif not all(secret.get_secret_value().startswith("whsec_") for secret in tenant.webhook_secrets):
+            says = "a webhook secret does not begin with whsec_; is it an API key? (Stripe → Developers → Webhooks)"
+            yield Finding(what, well=False, says=says)
+        else:
+            yield Finding(what, well=True, says=f"{len(tenant.webhook_secrets)} signing secret(s)")
+
+
+def _data_dir(path: Path) -> Finding:
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        return Finding("data_dir", well=False, says=f"{existing} cannot be written; give it to the daemon's user")
+    return Finding("data_dir", well=True, says=str(path))
+
+
+def _room(path: Path) -> Finding:
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < ROOM_BYTES:
+        return Finding("disk", well=False, says=f"{free / 1e6:.0f} MB are free; make room for a gigabyte")
+    return Finding("disk", well=True, says=f"{free / 1e9:.0f} GB free")
+
+
+def _port(key: str, address: str) -> Finding:
+    host, port = host_port(address)
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return Finding(key, well=True, says=f"{address} is free")
+    except OSError as error:
+        return Finding(key, well=False, says=f"{address}: {error.strerror}; choose another port or stop who has it")
+
+
+def _channels(settings: Settings) -> Iterator[Finding]:
+    if not settings.alerts.channels:
+        yield Finding("channels", well=False, says="no channel is configured; nobody would hear of an incident")
+    for channel in settings.alerts.channels:
+        if isinstance(channel, WebhookChannel):
+            yield _reachable(f"channel {channel.name}", channel.url.get_secret_value())
+
+
+def _reachable(what: str, url: str) -> Finding:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_S).close()
+    except OSError as error:
+        return Finding(
+            what, well=False, says=f"{host}:{port} does not answer ({error.strerror or error}); check its url"
+        )
+    return Finding(what, well=True, says=f"{host}:{port} answers")

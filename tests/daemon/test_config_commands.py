@@ -1,0 +1,103 @@
+"""A first config, and what the commands about configs say."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config.load import load
+from daemon.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGNING_SECRET", "whsec_from_the_environment")
+
+
+def test_init_writes_a_config_that_only_its_owner_can_read_and_that_is_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "first.yaml", "--tenant", "acme", "--secret-from", "SIGNING_SECRET"]) == 0
+    path = tmp_path / "first.yaml"
+    settings = load(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    tenant = settings.billing.tenants[0]
+    assert tenant.name == "acme"
+    assert tenant.webhook_secrets[0].get_secret_value() == "whsec_from_the_environment"
+    assert tenant.token is not None
+    assert f"/webhook/{tenant.token.get_secret_value()}" in capsys.readouterr().out
+    assert settings.data_dir == tmp_path / "data"
+
+
+def test_init_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "nightdesk.yaml").write_text("mine")
+    assert main(["init", "--secret-from", "SIGNING_SECRET"]) == 1
+    assert capsys.readouterr().err == "nightdesk: nightdesk.yaml: exists already; choose another name\n"
+    assert (tmp_path / "nightdesk.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--secret-from", "NO_SUCH"], "nightdesk: --secret-from: the environment variable NO_SUCH is not set\n"),
+        (
+            ["--secret-from", "SIGNING_SECRET", "--listen", "here"],
+            "nightdesk: billing.listen: expected host:port such as 127.0.0.1:8787, not 'here'\n",
+        ),
+    ],
+)
+def test_init_refuses_what_would_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    """And leaves nothing behind."""
+    assert main(["init", *arguments]) == 2
+    assert capsys.readouterr().err == says
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_names_every_fault_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.yaml").write_text("billing: {listn: 1}\nweb: {port: 2}\n")
+    assert main(["config", "check", "--config", "bad.yaml"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "nightdesk: bad.yaml: web.port: unknown key",
+        "nightdesk: bad.yaml: billing.listn: unknown key (did you mean listen?)",
+    ]
+
+
+def test_show_masks_every_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["init", "--secret-from", "SIGNING_SECRET", "--webhook", "http://127.0.0.1:9/secret-path"])
+    capsys.readouterr()
+    assert main(["config", "show", "--config", "nightdesk.yaml"]) == 0
+    shown = capsys.readouterr().out
+    written = yaml.safe_load((tmp_path / "nightdesk.yaml").read_text())["billing"]["tenants"][0]
+    assert yaml.safe_load(shown)["billing"]["tenants"][0]["name"] == written["name"]
+    for secret in (written["token"], "whsec_from_the_environment", "secret-path"):
+        assert secret not in shown
+
+
+def test_the_schema_knows_every_section(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"billing", "alerts", "trading", "watch", "data_dir"} <= schema["properties"].keys()
+    assert schema["additionalProperties"] is False
+
+
+def test_the_doctor_has_a_remedy_for_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nightdesk.yaml"
+    path.write_text(
+        "data_dir: ./data\n"
+        "billing: {tenants: [{name: acme, token: short, webhook_secrets: [whsec_1]}, "
+        "{name: globex, token: long-enough-to-be-safe, webhook_secrets: [sk_test_1]}]}\n"
+    )
+    path.chmod(0o644)
+    assert main(["doctor", "--config", str(path), "--json"]) == 1
+    findings = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert "chmod 600" in findings["config"]["says"]
+    assert "its token can be guessed" in findings["tenant acme"]["says"]
+    assert "is it an API key?" in findings["tenant globex"]["says"]
+    assert "nobody would hear" in findings["channels"]["says"]
+    assert findings["data_dir"]["well"]
+    assert "sk_test_1" not in json.dumps(findings)
