@@ -24,9 +24,11 @@ class SmtpService:
     encrypted: list[bool] = field(default_factory=list)
     logins: list[tuple[str, str]] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
+    connections: list[asyncio.StreamWriter] = field(default_factory=list)
     port: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
         try:
             writer.write(b"220 localhost ready\r\n")
             while line := await reader.readline():
@@ -48,12 +50,8 @@ class SmtpService:
         tls = writer.get_extra_info("ssl_object") is not None
         match verb:
             case "EHLO" if answer.startswith("250"):
-                lines = [
-                    "localhost",
-                    "AUTH PLAIN",
-                    *(["STARTTLS"] if self.offers_starttls and not tls else []),
-                    "8BITMIME",
-                ]
+                starttls = ["STARTTLS"] if self.offers_starttls and not tls else []
+                lines = ["localhost", *starttls, "AUTH PLAIN"]
                 answer = "\r\n".join(f"250-{one}" for one in lines[:-1]) + f"\r\n250 {lines[-1]}"
             case "STARTTLS":
                 writer.write(b"220 go ahead\r\n")
@@ -88,12 +86,14 @@ def trusting() -> ssl.SSLContext:
 
 @asynccontextmanager
 async def smtp_service(
-    *, tls: bool = False, offers_starttls: bool = True, **answers: str
+    answers: dict[str, str] | None = None, *, tls: bool = False, offers_starttls: bool = True
 ) -> AsyncIterator[SmtpService]:
-    service = SmtpService(answers, offers_starttls)
+    service = SmtpService(answers or {}, offers_starttls)
     server = await asyncio.start_server(service.serve, "127.0.0.1", 0, ssl=server_context() if tls else None)
     service.port = server.sockets[0].getsockname()[1]
     try:
         yield service
     finally:
         server.close()
+        for writer in service.connections:
+            writer.transport.abort()

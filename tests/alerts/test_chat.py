@@ -14,7 +14,7 @@ from actors.alerts.channels.telegram import TelegramChannel
 from tests.alerts.samples import notification
 from tests.alerts.servers import HttpService, Line, http_service
 
-OK = {
+OK: dict[str, Line] = {
     "slack": (200, {}, b"ok"),
     "discord": (200, {}, b'{"id": "555", "channel_id": "1"}'),
     "telegram": (200, {}, b'{"ok": true, "result": {"message_id": 77}}'),
@@ -171,8 +171,9 @@ async def test_telegram_follows_a_group_that_has_moved() -> None:
 
 @TALKS
 async def test_no_secret_of_an_address_is_in_a_reason(name: str) -> None:
-    for line in ("close", (404, {}, b""), (301, {"Location": "http://x/"}, b"")):
-        later = await outcome(name, line)  # type: ignore[arg-type]  # a list of lines of both kinds
+    bad: list[Line] = ["close", (404, {}, b""), (301, {"Location": "http://x/"}, b"")]
+    for line in bad:
+        later = await outcome(name, line)
         assert not isinstance(later, Sent)
         assert "secret" not in later.reason
         assert "hook" not in later.reason
