@@ -98,6 +98,8 @@ class _BranchActor(Actor[Any]):
                 keeper.result()
 
     async def run(self) -> None:
+        if not self._keepers:
+            await super().run()  # nothing to keep; only the end ends it
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
         for keeper in done:
             keeper.result()

@@ -38,6 +38,17 @@ async def test_children_stop_in_reverse_order_branches_included() -> None:
     assert script.diary == ["stop alerts", "stop billing.scorer", "stop billing.gate", "stop store"]
 
 
+async def test_a_branch_with_nothing_to_keep_is_no_trouble() -> None:
+    script = Script()
+    tree = supervisor(
+        "root", Strategy.ONE_FOR_ONE, supervisor("alerts", Strategy.ONE_FOR_ONE), child("store", script.actor)
+    )
+    async with staged(tree) as stage:
+        await io_sleep(100)
+        assert [actor.state for actor in stage.supervisor.status()] == [State.RUNNING, State.RUNNING]
+    assert script.diary[-1] == "stop store"
+
+
 async def test_what_is_queued_is_handled_before_the_end_and_what_comes_later_is_refused() -> None:
     script, box = Script(), block(100)
     async with staged(supervisor("root", Strategy.ONE_FOR_ONE, child("a", script.actor, mailbox=box))):
