@@ -47,8 +47,12 @@ HANG_S = 4.0
 IDLE_S = 1.0
 """After this long without a write the WAL is emptied into the database."""
 
-CHECKPOINT_CHANGES = 12_000
-"""Rows changed (some 4,000 events, 4 MB of WAL) after which the WAL is moved into the database between two batches."""
+CHECKPOINT_PAGES = 1_000
+"""Pages in the WAL (4 KB each) after which it is moved into the database between two batches."""
+
+# What a transaction adds to the WAL, as measured: SQLite tells only when it checkpoints.
+_PAGES_PER_COMMIT = 4
+_CHANGES_PER_PAGE = 16
 
 BALLAST_BYTES = 64 << 20
 
@@ -80,7 +84,7 @@ class SqliteStore(Actor[Request]):
         self._open = False
         self._writing: asyncio.Future[Any] | None = None
         self._trouble: str | None = None
-        self._changes = 0
+        self._wal_pages = 0
         self._duplicates = 0
         self._last_seq = 0
         self._cursor = 0
@@ -114,11 +118,11 @@ class SqliteStore(Actor[Request]):
         try:
             while True:
                 batch: Sequence[Any] = ()
-                with anyio.move_on_after(IDLE_S if self._changes else None):
+                with anyio.move_on_after(IDLE_S if self._wal_pages else None):
                     batch = await self.mailbox.take(BATCH_MAX)
                 if requests := self._admit(batch):
                     await self._commit(requests)
-                if not batch or self._changes >= CHECKPOINT_CHANGES:
+                if not batch or self._wal_pages >= CHECKPOINT_PAGES:
                     await self._tidy(idle=not batch)
         finally:
             self._open = False
@@ -130,7 +134,7 @@ class SqliteStore(Actor[Request]):
         try:
             if self._writing is not None:
                 await asyncio.wait((self._writing,))
-            if self._changes:
+            if self._wal_pages:
                 await self._tidy(idle=True)
         finally:
             await self._driver.close()
@@ -163,7 +167,7 @@ class SqliteStore(Actor[Request]):
             return
         self._last_commit_s = seconds
         self._duplicates += outcome.duplicates
-        self._changes += outcome.changes
+        self._wal_pages += _PAGES_PER_COMMIT + outcome.changes // _CHANGES_PER_PAGE
         if outcome.entries:
             self._last_seq = outcome.entries[-1].seq
             committed = Committed(outcome.entries)
@@ -206,7 +210,7 @@ class SqliteStore(Actor[Request]):
             self._ballast.fill()
             upkeep.checkpoint(connection, truncate=idle)
 
-        self._changes = 0
+        self._wal_pages = 0
         writing = self._driver.write(tidy)
         await self._finished(writing)
         if (error := writing.exception()) is not None:

@@ -24,10 +24,10 @@ NOON = 1_790_000_000_000_000
 
 
 @asynccontextmanager
-async def running(data_dir: Path, **options: Any) -> AsyncIterator[SqliteStore]:
+async def running(data_dir: Path, *, queue: int = 4096, **options: Any) -> AsyncIterator[SqliteStore]:
     """The store as the supervisor runs it: started, run, drained and stopped."""
     store = SqliteStore(data_dir, **{"ballast_bytes": BALLAST} | options)
-    store.name, store.mailbox = "store", reject(4096)
+    store.name, store.mailbox = "store", reject(queue)
 
     async def live() -> None:
         with suppress(Drained):

@@ -320,8 +320,7 @@ async def test_a_wrong_change_fails_alone(tmp_path: Path) -> None:
 
 
 async def test_more_writes_than_the_mailbox_holds_are_refused_at_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as store:
-        store.mailbox.capacity = 8
+    async with running(tmp_path, queue=8) as store:
         results = await asyncio.gather(*(store.append(event(f"evt_{n}")) for n in range(20)), return_exceptions=True)
         assert [str(one) for one in results if isinstance(one, StoreUnavailable)] == ["too many writes wait"] * 12
 

@@ -216,7 +216,7 @@ async def test_the_wal_is_moved_between_batches_under_steady_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it would grow without end while nobody pauses."""
-    monkeypatch.setattr(store_module, "CHECKPOINT_CHANGES", 100)
+    monkeypatch.setattr(store_module, "CHECKPOINT_PAGES", 50)
     async with running(tmp_path) as store:
         sizes = []
         for n in range(20):
