@@ -5,15 +5,19 @@ from datetime import time
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from actors.alerts.channels.apprise import AppriseChannel
 from actors.alerts.channels.base import Channel
 from actors.alerts.channels.console import ConsoleChannel
+from actors.alerts.channels.discord import DiscordChannel
+from actors.alerts.channels.email import EmailChannel
+from actors.alerts.channels.slack import SlackChannel
+from actors.alerts.channels.telegram import TelegramChannel
 from actors.alerts.channels.webhook import WebhookChannel
 from actors.alerts.routing import QuietHours, Route, Routing
 from actors.billing import webhook
 from actors.kernel.clock import Clock
 from actors.store.records import Severity
 from config import settings as said
-from config.errors import BadInput
 from config.settings import Settings
 
 
@@ -41,15 +45,31 @@ def channels(settings: Settings, clock: Clock) -> dict[str, Channel]:
     return {channel.name: _channel(channel, clock) for channel in settings.alerts.channels}
 
 
-def _channel(channel: said.AnyChannel, clock: Clock) -> Channel:
+def _channel(channel: said.AnyChannel, clock: Clock) -> Channel:  # noqa: PLR0911 - one for each type there is
     match channel:
         case said.WebhookChannel():
             secret = channel.secret.get_secret_value() if channel.secret else None
             return WebhookChannel(channel.url.get_secret_value(), secret, clock)
         case said.ConsoleChannel():
             return ConsoleChannel(sys.stdout)
-        case _:
-            raise BadInput(f"alerts.channels: {channel.name}: the type {channel.type} is not built in yet")
+        case said.SlackChannel():
+            return SlackChannel(channel.url.get_secret_value())
+        case said.DiscordChannel():
+            return DiscordChannel(channel.url.get_secret_value())
+        case said.TelegramChannel():
+            return TelegramChannel(channel.token.get_secret_value(), channel.chat_id, channel.base_url)
+        case said.EmailChannel():
+            return EmailChannel(
+                channel.host,
+                channel.port,
+                sender=channel.sender,
+                to=channel.to,
+                security=channel.security,
+                username=channel.username,
+                password=channel.password.get_secret_value() if channel.password else None,
+            )
+        case said.AppriseChannel():
+            return AppriseChannel(channel.name, channel.url.get_secret_value())
 
 
 def tenants(settings: Settings) -> list[webhook.Tenant]:
