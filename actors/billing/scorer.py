@@ -95,7 +95,7 @@ class Scorer(Actor[Committed]):
             scores={seq: reading.score for seq, reading in readings.items()},
             flagged=frozenset(seq for seq, reading in readings.items() if reading.flagged),
             false_positives=changes.false_positives,
-            snapshot=self._snapshot(entries[-1].seq),
+            snapshot=await self._snapshot(entries[-1].seq),
         )
         await self._commit(findings)
         self._cursor = findings.cursor
@@ -120,12 +120,15 @@ class Scorer(Actor[Committed]):
                 await checkpoint()
         return readings
 
-    def _snapshot(self, seq: int) -> Snapshot | None:
+    async def _snapshot(self, seq: int) -> Snapshot | None:
         now = monotonic()
         due = seq - self._snapshot_seq >= SNAPSHOT_ENTRIES or now - self._snapshot_at >= SNAPSHOT_S
         if not due or now - self._snapshot_at < self._snapshot_took / SNAPSHOT_SHARE:
             return None
-        parts = self._watch.snapshot()
+        parts = {}
+        for part, state in self._watch.snapshot():
+            parts[part] = state
+            await checkpoint()
         self._snapshot_seq, self._snapshot_at, self._snapshot_took = seq, now, monotonic() - now
         return Snapshot(seq, parts)
 

@@ -263,13 +263,16 @@ class Watch:
         """What became of the incidents since the last drain."""
         return self._incidents.drain()
 
-    def snapshot(self) -> dict[tuple[str, str], tuple[int, bytes]]:
-        """The parts that changed since the last snapshot; together with all the earlier ones, the whole state."""
-        parts = {(DAEMON, "watch"): (1, orjson.dumps(self._now))}
+    def snapshot(self) -> Iterator[tuple[tuple[str, str], tuple[int, bytes]]]:
+        """The parts that changed since the last snapshot; together with all the earlier ones, the whole state.
+
+        Nothing may be applied before the last part is taken.
+        """
+        yield (DAEMON, "watch"), (1, orjson.dumps(self._now))
         for name, tenant in self._tenants.items():
             for part, version, state in tenant.save():
-                parts[name, part] = version, orjson.dumps(state, default=tuple)
-        return parts | dict(self._incidents.save())
+                yield (name, part), (version, orjson.dumps(state, default=tuple))
+        yield from self._incidents.save().items()
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
         """Go on from a snapshot. Returns the parts of another version, which therefore start afresh."""

@@ -75,7 +75,7 @@ def test_ten_of_ten_declined_is_one_warning_for_the_account() -> None:
     incident = night.only("decline_spike")
     assert (incident.severity, incident.scope) == (Severity.WARNING, "account")
     assert (incident.evidence["failed"], incident.evidence["attempts"]) == (10, 10)
-    assert incident.evidence["codes"] == {"insufficient_funds": 10}
+    assert incident.evidence["latest_codes"] == {"insufficient_funds": 10}
     assert incident.title == "10 of 10 payments declined within an hour (100%)"
 
 
@@ -135,7 +135,7 @@ def test_a_decline_without_a_reason_is_counted_like_any(code: str | None) -> Non
     night.deliver(
         event("charge.failed", {"id": "ch_1", "object": "charge", "failure_code": code, "customer": "cus_1"}, 0)
     )
-    assert night.only("decline_spike").evidence["codes"] == {code or "no reason given": 1}
+    assert night.only("decline_spike").evidence["latest_codes"] == {code or "no reason given": 1}
 
 
 SPAN = 20

@@ -37,6 +37,6 @@ def test_a_memory_forgets_the_oldest_beyond_its_limit_and_its_time() -> None:
     assert recent.get("a") is None
     recent.put("b", 10, 50)  # touched: now the newest
     recent.put("e", 11, 103)
-    assert list(recent.save()) == ["d", "b", "e"]
+    assert [key for key, _ in recent.save()] == ["d", "b", "e"]
     recent.put("f", 12, 151)
-    assert list(recent.save()) == ["e", "f"]
+    assert [key for key, _ in recent.save()] == ["e", "f"]

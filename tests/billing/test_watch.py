@@ -63,7 +63,7 @@ def outcome(watch: Watch) -> dict[tuple[str, str], Any]:
         tenant.shown |= READERS.keys()
         if tenant.settings is not None:
             tenant.changed.add("rules")
-    return {part: orjson.loads(state) for part, (_, state) in watch.snapshot().items() if part[1] != "incidents"}
+    return {part: orjson.loads(state) for part, (_, state) in watch.snapshot() if part[1] != "incidents"}
 
 
 def fresh() -> Watch:
@@ -89,9 +89,9 @@ def test_a_snapshot_and_the_rest_of_the_log_give_what_the_whole_log_gives(
     cut = where % (len(log) + 1)
     whole = fresh()
     read(whole, log[: cut // 2])
-    saved = whole.snapshot()
+    saved = dict(whole.snapshot())
     read(whole, log[cut // 2 : cut])
-    saved |= whole.snapshot()
+    saved |= dict(whole.snapshot())
     restored = fresh()
     assert restored.restore(saved, ()) == []
     assert read(restored, log[cut:]) == read(whole, log[cut:])
@@ -114,7 +114,7 @@ def test_minutes_in_which_nothing_is_due_change_nothing(story: list[tuple[str, A
 def test_state_of_another_version_starts_afresh_and_says_so() -> None:
     night = Night(failure_rate=0.15)
     night.deliver(*(charge(at, failed=True) for at in range(4)))
-    parts = night.watch.snapshot()
+    parts = dict(night.watch.snapshot())
     version, state = parts["acme", "decline_spike"]
     parts["acme", "decline_spike"] = (version + 1, state)
     parts["acme", "a_signal_of_the_future"] = (1, b"null")
@@ -126,9 +126,9 @@ def test_state_of_another_version_starts_afresh_and_says_so() -> None:
 def test_only_what_changed_is_saved_again() -> None:
     night = Night()
     night.deliver(charge(0))
-    night.watch.snapshot()
+    dict(night.watch.snapshot())
     night.deliver(charge(1), tenant="other")
-    assert {tenant for tenant, part in night.watch.snapshot() if part != "incidents"} == {DAEMON, "other"}
+    assert {tenant for (tenant, part), _ in night.watch.snapshot() if part != "incidents"} == {DAEMON, "other"}
 
 
 def test_the_thresholds_in_force_are_those_last_told() -> None:

@@ -1,6 +1,7 @@
 """What a detector is: a rule over facts with a bounded memory, and nothing else (no clock, no I/O, no logging)."""
 
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, TypeVar
@@ -94,7 +95,8 @@ class Recent(Generic[V]):
     def __init__(self, keep_us: int, limit: int = ENTRIES_MAX) -> None:
         self._keep_us = keep_us
         self._limit = limit
-        self._rows: dict[str, tuple[int, V]] = {}  # in the order of their last put
+        # In the order of their last put. A plain dict would walk over all that was deleted to find its first key.
+        self._rows: OrderedDict[str, tuple[int, V]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -110,22 +112,19 @@ class Recent(Generic[V]):
     def put(self, key: str, value: V, now: int) -> None:
         """Remember it from `now` on."""
         held = self._rows
-        held.pop(key, None)
         held[key] = (now, value)
-        while True:
-            oldest = next(iter(held))
-            if len(held) <= self._limit and held[oldest][0] >= now - self._keep_us:
-                return
-            del held[oldest]
+        held.move_to_end(key)
+        while len(held) > self._limit or next(iter(held.values()))[0] < now - self._keep_us:
+            held.popitem(last=False)
 
     def values(self) -> Iterator[V]:
         """Those remembered, the longest untouched first."""
         return (value for _, value in self._rows.values())
 
-    def save(self) -> Mapping[str, tuple[int, V]]:
-        """Time and value by key, in order."""
-        return self._rows
+    def save(self) -> list[tuple[str, tuple[int, V]]]:
+        """Key, time and value, in order."""
+        return list(self._rows.items())
 
-    def load(self, saved: Mapping[str, tuple[int, Any]], make: Callable[[Any], V] = lambda value: value) -> None:
+    def load(self, saved: list[tuple[str, tuple[int, Any]]], make: Callable[[Any], V] = lambda value: value) -> None:
         """What `save` gave, each value as `make` makes it of JSON."""
-        self._rows = {key: (at, make(value)) for key, (at, value) in saved.items()}
+        self._rows = OrderedDict((key, (at, make(value))) for key, (at, value) in saved)

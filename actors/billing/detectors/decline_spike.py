@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding, Recent, Rules
-from actors.billing.detectors.evidence import ago, links, moment
+from actors.billing.detectors.evidence import links, moment
 from actors.billing.detectors.tally import Tally, Window
 from actors.billing.facts import Attempt
 from actors.kernel.clock import SECOND
@@ -55,7 +55,6 @@ class DeclineSpike(Detector):
         if len(worst) < limit:
             yield len(worst) / limit
             return
-        span_s = worst[-1][0] - worst[0][0]
         evidence: dict[str, Any] = {
             "observed": len(worst),
             "expected": limit,
@@ -67,7 +66,7 @@ class DeclineSpike(Detector):
             "links": links([customer, fact.charge or fact.payment_intent]),
             "first": "Open the customer: one card retried is a person in need of help, many cards are a tester.",
         }
-        title = f"{len(worst)} declines of one customer in {ago(span_s)}"
+        title = f"{len(worst)} declines of one customer within ten minutes"
         events = tuple(row[1] for row in worst[-EXAMPLES_MAX:])
         yield self.anomaly(customer, Severity.INFO, fact.at, title, evidence, events)
 
@@ -98,8 +97,8 @@ class DeclineSpike(Detector):
             "expected": limit,
             "failed": window.failed,
             "attempts": window.total,
-            "customers": len(customers),
-            "codes": dict(codes.most_common(5)),
+            "latest_codes": dict(codes.most_common(5)),
+            "latest_customers": len(customers),
             "window_s": ACCOUNT_SPAN_S,
             "since": moment(window.start * SECOND),
             "links": links([fact.charge or fact.payment_intent]),
