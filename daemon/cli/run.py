@@ -19,7 +19,6 @@ def register(commands: Commands) -> None:
     run_.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML; without it the environment and the defaults speak"
     )
-    run_.add_argument("--strategy", action="append", metavar="NAME", help="trade only this one; may be repeated")
     run_.set_defaults(run=run)
 
     demo_ = commands.add_parser(
