@@ -25,8 +25,8 @@ def test_what_may_follow_is_offered(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, typed: list[str], offered: set[str]
 ) -> None:
     assert main(["completion", "bash"]) == 0
-    words = " ".join(["nightdesk", *typed])
-    script = f'{capsys.readouterr().out}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed)}; _nightdesk; echo "${{COMPREPLY[@]}}"'
+    at = f"COMP_WORDS=(nightdesk {' '.join(typed)}); COMP_CWORD={len(typed)}"
+    script = f'{capsys.readouterr().out}\n{at}; _nightdesk; echo "${{COMPREPLY[@]}}"'
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == offered
 
