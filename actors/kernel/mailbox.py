@@ -1,6 +1,6 @@
 """Bounded mailboxes: how a message waits, and who learns of it when there is no room.
 
-A mailbox outlives the actors that read it, so what survives a crash is here: the queue, the messages in flight, the meter.
+A mailbox outlives the actors that read it, so what survives a crash is here: the queue, what is in flight, the meter.
 """
 
 import asyncio
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar, cast
 
-from actors.kernel.clock import monotonic
-from actors.kernel.metrics import Meter
+from actors.kernel.metrics import LONG_TURN_S, Meter
 
 M = TypeVar("M")
 
@@ -81,8 +80,8 @@ _reader: "ContextVar[Mailbox[Any] | None]" = ContextVar("reader", default=None)
 class Mailbox(Generic[M]):
     """A bounded queue with many senders and one reader at a time.
 
-    What `take` returned is in flight until the next `take`, or until `done` is called for it. What was in flight when an
-    actor died goes back to the front, and is then taken one by one, so that a message that kills is found out.
+    What `take` returned is in flight until the next `take`, or until `done` is called for it. What was in flight when
+    an actor died goes back to the front and is then taken one by one, so that a message that kills is found out.
     """
 
     def __init__(
@@ -105,9 +104,13 @@ class Mailbox(Generic[M]):
         self._batch: list[M | Ask[M]] = []
         self._handled = 0
         self._closed: str | None = None
+        self._easy = 0
+        """Below this depth a message is simply appended: the capacity, or 0 when conflating or closed."""
+        self._asked = False
         self._gap = 0
         self._one_by_one = 0
         self._unyielded = 0
+        self.open()
 
     @property
     def depth(self) -> int:
@@ -127,26 +130,35 @@ class Mailbox(Generic[M]):
 
     def offer(self, message: M) -> bool:
         """Hand over without waiting; False: refused, and counted."""
+        if len(self._queue) >= self._easy:
+            return self._squeeze_in(message)
+        self._queue.append(message)
+        self.meter.accepted += 1
+        if self._taker is not None:
+            self._wake()
+        return True
+
+    def _squeeze_in(self, message: M) -> bool:
         if self._closed is not None:
             return self._refuse("closed")
         entry: Any = message
         if self._newest is not None:
             entry = self._key_of(message)
-            if entry in self._newest:
-                self._newest[entry] = message
+            known = entry in self._newest
+            if not known and len(self._newest) >= self.capacity:
+                return self._refuse("full")
+            self._newest[entry] = message
+            if known:
                 self.meter.accepted += 1
                 self.meter.dropped["conflated"] += 1
                 return True
-        if len(self._queue) >= self.capacity:
-            if self.overflow is not Overflow.DROP_OLDEST:
-                return self._refuse("full")
+        elif self.overflow is Overflow.DROP_OLDEST:
             self._drop_oldest()
-        if self._newest is not None:
-            self._newest[entry] = message
+        else:
+            return self._refuse("full")
         self._queue.append(entry)
         self.meter.accepted += 1
-        if self._taker is not None:
-            self._wake()
+        self._wake()
         return True
 
     async def put(self, message: M) -> None:
@@ -154,7 +166,7 @@ class Mailbox(Generic[M]):
 
         Cancelled while it waits, the message may have been handed over or not.
         """
-        if self._must_wait:
+        if len(self._queue) >= self._easy and self._must_wait:
             await self._wait_for_room(message, asyncio.get_running_loop().create_future())
         elif not self.offer(message):
             raise self._refusal()
@@ -166,6 +178,7 @@ class Mailbox(Generic[M]):
         """
         loop = asyncio.get_running_loop()
         ask = Ask(request, loop.create_future())
+        self._asked = True
         asker = _reader.get()
         if asker is not None:
             if self.leads_to(asker):
@@ -192,54 +205,69 @@ class Mailbox(Generic[M]):
 
         A cancelled take has taken nothing. Raises Drained when the actor is to end and nothing is left.
         """
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         if self.busy_since is not None:
-            self.done(len(self._batch) - self._handled)
+            self._finish(len(self._batch) - self._handled, now)
         if self._unyielded >= YIELD_EVERY:
             self._unyielded = 0
             await asyncio.sleep(0)  # noqa: TID251 - a yield, not a wait
+            now = loop.time()
         while not (batch := self._pop(limit)):
             if self._closed is not None:
                 raise Drained
             self._unyielded = 0
-            self._taker = asyncio.get_running_loop().create_future()
+            self._taker = loop.create_future()
             try:
                 await self._taker
             finally:
                 self._taker = None
+            now = loop.time()
         self._unyielded += len(batch)
-        self._batch, self._handled = batch, 0
-        self.busy_since = monotonic()
+        self._batch, self._handled, self.busy_since = batch, 0, now
         return batch
 
     def _pop(self, limit: int) -> list[M | Ask[M]]:
         queue, meter = self._queue, self.meter
-        if len(queue) > meter.high_water:
-            meter.high_water = len(queue)
+        depth = len(queue)
+        meter.high_water = max(meter.high_water, depth)
         if self._one_by_one and queue:
             self._one_by_one -= 1
             limit = 1
-        batch: list[Any] = []
         if self._gap:
-            batch.append(Gap(self._gap))
+            queue.appendleft(Gap(self._gap))
             self._gap = 0
-        while queue and len(batch) < limit:
-            item = queue.popleft() if self._newest is None else self._newest.pop(queue.popleft())
-            if type(item) is Ask and item.expired:
-                meter.dropped["expired"] += 1
-            else:
-                batch.append(item)
+        if limit >= len(queue):
+            batch = [*queue]
+            queue.clear()
+        else:
+            batch = [queue.popleft() for _ in range(limit)]
+        if self._newest is not None:
+            batch = [self._newest.pop(key) for key in batch]
+        if self._asked:
+            waiting = [item for item in batch if type(item) is not Ask or not item.expired]
+            if expired := len(batch) - len(waiting):
+                meter.dropped["expired"] += expired
+            batch = waiting
         while self._blocked and len(queue) < self.capacity:
             self._admit()
-        return batch
+        return batch if batch or not queue else self._pop(limit)
 
     def done(self, count: int = 1) -> None:
         """The first `count` messages in flight are finished, and with them the turn."""
-        now = monotonic()
+        self._finish(count, asyncio.get_running_loop().time())
+
+    def _finish(self, count: int, now: float) -> None:
+        meter = self.meter
         if self.busy_since is not None:
-            self.meter.turn(now - self.busy_since)
-        gaps = sum(type(item) is Gap for item in self.in_flight[:count]) if self.overflow is Overflow.DROP_OLDEST else 0
+            spent = now - self.busy_since
+            meter.busy_s += spent
+            if spent > LONG_TURN_S:
+                meter.long_turns += 1
+        meter.finished += count
+        if self.overflow is Overflow.DROP_OLDEST:
+            meter.finished -= sum(type(item) is Gap for item in self.in_flight[:count])
         self._handled += count
-        self.meter.finished += count - gaps
         self.busy_since = now if self._handled < len(self._batch) else None
 
     def discard(self, reason: str) -> None:
@@ -256,14 +284,13 @@ class Mailbox(Generic[M]):
     def open(self) -> None:
         """Accept messages (again)."""
         self._closed = None
+        self._easy = 0 if self.overflow is Overflow.CONFLATE else self.capacity
 
     def close(self, why: str, *, drain: bool = False) -> None:
-        """Accept no more. Whoever waits for room or (unless what is queued is to be drained) for an answer is told why."""
-        self._closed = why
-        waiting = (
-            [*self._blocked] if drain else [*self._blocked, *(item.reply for item in self._queue if type(item) is Ask)]
-        )
-        for future in waiting:
+        """Accept no more, and tell those who wait for room or (unless what is queued will be drained) for an answer."""
+        self._closed, self._easy = why, 0
+        asked = [] if drain else [item.reply for item in self._queue if type(item) is Ask]
+        for future in [*self._blocked, *asked]:
             if not future.done():
                 future.set_exception(ActorDown(why))
         self._blocked.clear()
@@ -274,8 +301,8 @@ class Mailbox(Generic[M]):
         """Whether somebody takes from this mailbox, or should."""
         return self._taker is not None or bool(self.in_flight) or bool(self._queue)
 
-    def give_back(self) -> M | Ask[M] | None:
-        """Put what is in flight back to the front; the first of it is returned, being the suspect if the actor crashed."""
+    def give_back(self) -> None:
+        """Put what is in flight back to the front."""
         back = self.in_flight
         self._batch, self._handled, self.busy_since = [], 0, None
         if back and self._gap:
@@ -290,7 +317,6 @@ class Mailbox(Generic[M]):
                 self._newest[key] = item
                 self._queue.appendleft(key)
         self._one_by_one = len(back)
-        return back[0] if back else None
 
     def _key_of(self, item: M | Ask[M]) -> Hashable:
         # Every ask has its own asker, so none stands for another.

@@ -9,23 +9,15 @@ LONG_TURN_S = 0.1
 
 @dataclass(slots=True)
 class Meter:
-    """Since the process began, over all lives of the actor. `accepted` = finished + waiting + in flight + lost.
+    """Since the start, over all lives of the actor. What was accepted is finished, waiting, in flight or dropped.
 
-    Reasons in `dropped`: `full` and `closed` were refused and the sender knows; `oldest`, `conflated`, `expired` (asks) and
-    `dead_letter` had been accepted.
+    Reasons in `dropped`: `full` and `closed` were refused, which the sender knows; `oldest`, `conflated`, `expired` (an
+    ask nobody waits for) and `dead_letter` had been accepted.
     """
 
     accepted: int = 0
     finished: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     high_water: int = 0
-    turns: int = 0
     busy_s: float = 0.0
     long_turns: int = 0
-
-    def turn(self, seconds: float) -> None:
-        """A turn has ended."""
-        self.turns += 1
-        self.busy_s += seconds
-        if seconds > LONG_TURN_S:
-            self.long_turns += 1

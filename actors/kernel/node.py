@@ -42,7 +42,7 @@ class Ports:
 class Node:
     """The actors in one place, one after the other: launch, settle when it is over, launch again, halt.
 
-    Whether and when is for the node's chain to say; the node tells it with `changed` that there is something to look at.
+    Whether and when is for the node's chain to say; the node tells it with `changed` that there is something to see.
     """
 
     def __init__(self, spec: Child, path: str, ports: Ports, children: "Sequence[Node]" = ()) -> None:
@@ -122,7 +122,7 @@ class Node:
             self.mailbox.close(f"{self.path} has stopped", drain=True)
         if self._task is None:
             if self._ports.stopping and self.state in UNDER_WAY:
-                self._close(State.STOPPED)
+                self.close(State.STOPPED)
             return
         error = await self._end()
         self.mailbox.give_back()
@@ -134,7 +134,7 @@ class Node:
             self._vacate()
 
     async def settle(self) -> None:
-        """Clear away an actor that is over and decide what comes next. Raises Fatal when that is the end of the tree."""
+        """Clear away an actor that is over and decide what comes next; Fatal when that is the end of the tree."""
         if self._recalled:
             await self.halt()
             return
@@ -159,7 +159,7 @@ class Node:
             raise Fatal(f"{self.path} has ended") from error
 
     async def _end(self) -> BaseException | None:
-        """Bring the actor to its end within `stop_s` and return what it died of; `_task` stays set if it would not end."""
+        """Bring the actor to its end within `stop_s`; returns what it died of, WouldNotEnd if it did not."""
         task, stuck, stop_s = self._task, self._stuck, self.spec.stop_s
         assert task is not None  # noqa: S101 - the callers have looked
         deadline = monotonic() + stop_s
@@ -184,7 +184,7 @@ class Node:
         return stuck or _error_of(task)
 
     async def _bury_poison(self, error: BaseException) -> BaseException:
-        """Hold the crash against the first message in flight; at the third it becomes a dead letter. Returns what to report."""
+        """Hold the crash against the first message in flight; the third makes it a dead letter. Returns the error."""
         in_flight, finished = self.mailbox.in_flight, self.mailbox.meter.finished
         if not in_flight:
             return error
@@ -237,20 +237,21 @@ class Node:
         self.changed()
 
     def _rest(self, state: State, event: tree.SupervisionEvent) -> None:
-        self._close(state)
+        self.close(state)
         self._ports.observe(event)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _close(self, state: State) -> None:
+    def close(self, state: State) -> None:
+        """Have no actor here nor below."""
         self._cancel_timer()
         self.state = state
         self.mailbox.close(f"{self.path} is {state}")
         for node in self.children:
             if node.state is not State.QUARANTINED:
-                node._close(state)
+                node.close(state)
 
     def status(self) -> tree.ActorStatus:
         """How the actor here is."""

@@ -2,8 +2,8 @@
 
 A branch keeps its children in chains. In a chain each actor stands on those before it (rest-for-one); one-for-one is a
 branch of chains of one. A chain looks at its nodes from the left, again and again, and sees to the first that needs it;
-starting for the first time and recovering are therefore the same thing. A branch is itself an actor in its parent's chain,
-and that is all there is to nesting and escalation.
+starting for the first time and recovering are therefore the same thing. A branch is itself an actor in its parent's
+chain, and that is all there is to nesting and escalation.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from actors.kernel.tree import (
 )
 from actors.kernel.watchdog import Quarantine
 
-__all__ = ["Branch", "Fatal", "Restart", "State", "Strategy", "Supervisor", "ActorStatus", "child", "supervisor"]
+__all__ = ["ActorStatus", "Branch", "Fatal", "Restart", "State", "Strategy", "Supervisor", "child", "supervisor"]
 
 POLL_S = 1.0
 
@@ -48,7 +48,7 @@ class _Chain:
             node.changed = self._changed.set
 
     async def keep(self) -> None:
-        """Keep the nodes up until cancelled. Raises Fatal, or ActorFailed when a node is lost and that is to be escalated."""
+        """Keep the nodes up until cancelled; Fatal, or ActorFailed when a node failed and that is to be escalated."""
         while True:
             self._changed.clear()
             for place, node in enumerate(self._nodes):
@@ -161,7 +161,7 @@ class Supervisor:
         self._scope.cancel()
 
     async def restart(self, name: str) -> None:
-        """Start an actor or a branch afresh, also when failed or in quarantine; KeyError when there is none of that name."""
+        """Start an actor or a branch afresh, also when failed or in quarantine; KeyError when there is none such."""
         node = self._nodes[name]
         if self._quarantine:
             self._quarantine.release(name)

@@ -37,7 +37,7 @@ class State(StrEnum):
 
 
 class Fatal(Exception):
-    """The tree cannot go on: raised by an actor to say so, and by `Supervisor.run` with the actor's error as its cause."""
+    """The tree cannot go on: raised by an actor to say so, and by `Supervisor.run`, with what is behind it as cause."""
 
 
 class ActorFailed(Exception):
@@ -61,7 +61,7 @@ class Child:
 
 
 class Branch:
-    """Children under one strategy. A child that failed for good lets the others go on, or (escalate) fails the branch."""
+    """Children under one strategy. When one has failed for good the others go on, or (escalate) the branch fails."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """The actor blocked the loop in an earlier life of the process: it is not started until the operator restarts it."""
+    """The actor blocked the loop in an earlier life of the process: it is not started until the operator says so."""
 
     name: str
 

@@ -35,8 +35,8 @@ class Quarantine:
 class Watchdog:
     """A thread that asks the running loop for a sign of life.
 
-    Without one for `blocked_s`, the actor whose task is running goes into quarantine for the next life of the process; to
-    end this one is systemd's part. A loop that comes back after all releases it.
+    Without one for `blocked_s`, the actor whose task is running goes into quarantine for the next life of the process;
+    to end this one is systemd's part. A loop that comes back after all releases it.
     """
 
     def __init__(self, quarantine: Quarantine, actors: Collection[str], *, blocked_s: float = 5.0) -> None:
@@ -60,7 +60,7 @@ class Watchdog:
             alive = threading.Event()
             self._loop.call_soon_threadsafe(alive.set)
             if not alive.wait(self._blocked_s):
-                # The tasks of actors carry their names; a task an actor started itself cannot be traced to it from here.
+                # The tasks of actors carry their names; a task started by an actor itself cannot be traced to it here.
                 task = asyncio.current_task(self._loop)
                 if task is not None and task.get_name() in self._actors:
                     self._quarantine.add(task.get_name())

@@ -197,7 +197,7 @@ async def test_what_was_in_flight_comes_back_first_and_one_by_one() -> None:
         mailbox.offer(number)
     assert await mailbox.take(3) == [0, 1, 2]
     mailbox.done()
-    assert mailbox.give_back() == 1
+    mailbox.give_back()
     assert [await mailbox.take(), await mailbox.take(), await mailbox.take()] == [[1], [2], [3, 4]]
 
 

@@ -83,7 +83,7 @@ class World:
 
 
 class Troubled(Actor[Any]):
-    """Fails to start, crashes before its work is done or gets stuck, as chance will have it; some messages always kill."""
+    """Fails to start, crashes before its work is done or gets stuck, as chance has it; some messages always kill."""
 
     def __init__(self, world: World) -> None:
         self._world = world
