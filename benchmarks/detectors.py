@@ -118,7 +118,7 @@ def folding(log: Sequence[LogEntry]) -> tuple[float, int, float]:
 def replaying(events: Sequence[dict[str, Any]]) -> float:
     """Events per second through `nightdesk replay`, JSON included."""
     lines = [orjson.dumps(event) for event in events]
-    replay = Replay(Watch(IncidentBook(Routing())), lambda _: RULES)
+    replay = Replay(Watch(IncidentBook(Routing())), lambda _: RULES, tenant="acme")
     started = process_time()
     for line in lines:
         for _ in replay.feed(line):

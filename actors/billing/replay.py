@@ -22,19 +22,19 @@ class BadLine(Exception):
 
 
 class Replay:
-    """One run. `rules_of` gives the thresholds of a tenant.
+    """One run. `rules_of` gives the thresholds of a tenant; events that do not say whose they are belong to `tenant`.
 
-    Events that do not say whose they are belong to `only`, if given, and those of other tenants are passed over.
+    With `alone`, the events of other tenants are passed over.
     """
 
-    def __init__(self, watch: Watch, rules_of: Callable[[str], Json], *, only: str | None = None) -> None:
+    def __init__(self, watch: Watch, rules_of: Callable[[str], Json], *, tenant: str, alone: bool = False) -> None:
         self.events = 0
         self.stored = 0
         self.opened = 0
         self._watch = watch
         self._rules_of = rules_of
-        self._tenant = only or "default"
-        self._only = only
+        self._tenant = tenant
+        self._alone = alone
         self._projector = Projector(bytes(32))  # hashes leave no trace here, so that the same file gives the same lines
         self._known: dict[str, set[str]] = {}  # tenant → event ids
         self._seq = 0
@@ -48,7 +48,7 @@ class Replay:
     def feed(self, line: bytes) -> Iterator[Transition]:
         """What one line of the recording changes, the passing of time up to it included. Raises BadLine."""
         event, tenant, received = self._parse(line)
-        if self._only is not None and tenant != self._only:
+        if self._alone and tenant != self._tenant:
             return
         self.events += 1
         yield from self._pass_time(received)

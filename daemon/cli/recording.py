@@ -27,10 +27,16 @@ def replay(
     """Print every change of an incident, then the summary. Raises BadInput, which `skip_bad` prints and passes over."""
     settings = load(config)
     end = moment(until)
-    if config and tenant and all(known.name != tenant for known in settings.billing.tenants):
+    known = [one.name for one in settings.billing.tenants]
+    if config and tenant and tenant not in known:
         raise BadInput(f"--tenant: {config} has no tenant named {tenant!r}")
     started = monotonic()
-    run = Replay(Watch(IncidentBook(Routing())), lambda name: rules(settings, name), only=tenant)
+    run = Replay(
+        Watch(IncidentBook(Routing())),
+        lambda name: rules(settings, name),
+        tenant=tenant or (known[0] if len(known) == 1 else "default"),
+        alone=tenant is not None,
+    )
     show = show_json if as_json else show_text
     skipped = 0
     for step in steps(run, path, end):

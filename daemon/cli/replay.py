@@ -17,7 +17,11 @@ def register(commands: Commands) -> None:
         "file", metavar="FILE", type=Path, help="JSON lines: Stripe events, bare or with received/tenant"
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="whose thresholds to use (default: the defaults)")
-    parser.add_argument("--tenant", metavar="T", help="only this tenant; bare events count as this tenant's")
+    parser.add_argument(
+        "--tenant",
+        metavar="T",
+        help="only this tenant, whose the bare events are (default: all; the only one configured)",
+    )
     parser.add_argument("--until", metavar="TIME", help="the recording covers the time up to here (unix or ISO 8601)")
     parser.add_argument("--skip-bad", action="store_true", help="go on after a line that is no event")
     parser.add_argument("--json", action="store_true", help="one object a line, and a summary as the last")

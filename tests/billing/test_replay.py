@@ -80,6 +80,17 @@ def test_thresholds_of_a_configuration_show_what_would_have_been(
     ]
 
 
+def test_bare_events_are_those_of_the_only_tenant_configured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "nightdesk.yaml"
+    tenant = {"name": "acme", "token": "acme-token-1", "webhook_secrets": ["whsec_x"], "alerts": {"failure_rate": 0.15}}
+    config.write_text(json.dumps({"billing": {"tenants": [tenant]}}))
+    path = recording(tmp_path, *(charge(at, failed=True, customer=f"cus_{at}") for at in range(10)))
+    steps, _ = replayed(capsys, path, "--config", str(config))
+    assert {(step["tenant"], step["signal"]) for step in steps} == {("acme", "decline_spike")}
+
+
 def test_one_tenant_of_a_recording_is_replayed_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [
         {"received": START + at, "tenant": tenant, "event": charge(at)}
