@@ -1,6 +1,7 @@
 """The acceptance cases that show on the real process, from HTTP request to row and notification."""
 
 import json
+import re
 import socket
 import sqlite3
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 from actors.kernel.clock import monotonic
 from daemon.cli.client import Client
-from tests.process.harness import SECRET, TOKEN, RunningDaemon, charge, nightdesk, now_s, running, signed, until
+from tests.process.harness import ROOT, SECRET, TOKEN, RunningDaemon, charge, nightdesk, now_s, running, signed, until
 
 ONE = {"name": "acme", "token": TOKEN, "webhook_secrets": [SECRET]}
 OTHER = {"name": "globex", "token": "globex-token", "webhook_secrets": ["whsec_other"]}
@@ -251,3 +252,30 @@ def test_top_shows_actors_and_open_incidents(ready: RunningDaemon) -> None:
     assert code == 0
     assert any("billing.scorer" in line for line in screen)
     assert any("duplicate_charge" in line for line in screen)
+
+
+def test_json_has_the_keys_that_the_contract_promises(ready: RunningDaemon) -> None:
+    """docs/cli-json.md, read by machine: what a command prints has exactly the keys of its row."""
+    contract = {}
+    for row in (ROOT / "docs" / "cli-json.md").read_text().splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if len(cells) == 3 and cells[0].startswith("`"):
+            contract[cells[0].split("`")[1]] = re.findall(r'"(\w+)"', cells[2])
+    for _ in range(2):
+        ready.deliver(charge(customer="cus_contract", amount=2900))
+    ready.settled()
+    for command in ("status", "incidents", "events", "actors"):
+        code, lines = nightdesk(command, "--json", "--socket", ready.socket)
+        assert code == 0
+        answer = json.loads(lines[-1])
+        assert sorted(_keys(answer[0] if isinstance(answer, list) else answer)) == sorted(contract[command])
+
+
+def _keys(answer: dict[str, object]) -> list[str]:
+    """Those of inner objects included; evidence and counts by reason have keys of their own."""
+    keys: list[str] = []
+    for key, value in answer.items():
+        keys.append(key)
+        if isinstance(value, dict) and key not in {"evidence", "dropped"}:
+            keys += _keys(value)
+    return keys
