@@ -10,6 +10,9 @@ Key = tuple[str, str, str]
 
 LONGEST_INTERVAL = 24 * HOUR
 
+CALM = 0.25
+"""A reminder is not worth sending when less than this share of the quiet window is left."""
+
 
 @dataclass(slots=True)
 class Case:
@@ -41,12 +44,16 @@ class Case:
 
     @property
     def remind_at(self) -> int | None:
-        """When people hear of its worsening: 1, 2, 4 … 24 h after they last heard, or when the snooze ends."""
+        """When people hear of its worsening: 1, 2, 4 … 24 h after they last heard, or when the snooze ends.
+
+        None also when it has been calm for most of its quiet window by then: they will hear that it is over.
+        """
         incident = self.incident
         if not self.worse or incident.acked is not None or incident.notified is None:
             return None
         interval = min(HOUR << min(incident.reminders, 5), LONGEST_INTERVAL)
-        return max(incident.notified + interval, incident.snoozed_until or 0)
+        at = max(incident.notified + interval, incident.snoozed_until or 0)
+        return at if at <= self.quiet_at - CALM * incident.quiet_s * 1_000_000 else None
 
     @property
     def next_due(self) -> int:

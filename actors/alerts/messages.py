@@ -151,27 +151,32 @@ def _clock(at: int, relative_to: int | None = None) -> str:
 def _numbers(incident: Incident) -> list[str]:
     """The evidence in few words each, without what the other lines say."""
     evidence = {key: value for key, value in incident.evidence.items() if key not in ELSEWHERE}
+    amounts = [value for key, value in evidence.items() if key.endswith("_minor")]  # without their currency: no words
     if list(evidence.values()).count(evidence.get("observed")) > 1:
         del evidence["observed"]  # it is there under its own name
-    told = {incident.scope, *(link.rpartition("/")[2] for link in incident.evidence.get("links", ()))}
+    elsewhere = {incident.scope, *(link.rpartition("/")[2] for link in incident.evidence.get("links", ()))}
     said = []
     for key, value in evidence.items():
-        shown = _shown(key, value, told)
-        if shown and not key.endswith("_minor") and not (isinstance(value, str) and shown in incident.title):
+        shown = _shown(key, value)
+        told = value in amounts or shown in elsewhere or (isinstance(value, str) and shown in incident.title)
+        if shown and not told:
             said.append(f"{_words(key.removesuffix('_s'))} {shown}")
     return said[:MOST_NUMBERS]
 
 
-def _shown(key: str, value: object, told: set[str]) -> str:
-    """A value in a few words; nothing for flags, nested things and names that are told elsewhere."""
-    if isinstance(value, bool):
-        return ""
-    if isinstance(value, int | float):
-        return duration(value) if key.endswith("_s") else f"{value:.4g}" if isinstance(value, float) else str(value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {count}" for name, count in value.items() if isinstance(count, int | str))
-    names = value[:MOST_LINKS] if isinstance(value, list) else [value]
-    return ", ".join(name[:LONGEST_VALUE] for name in names if isinstance(name, str) and name not in told)
+def _shown(key: str, value: object) -> str:
+    """A value in a few words, a list as its length; nothing for flags and nested things."""
+    match value:
+        case bool() | None:
+            return ""
+        case int() | float() if key.endswith("_s"):
+            return duration(value)
+        case list():
+            return str(len(value)) if value else ""
+        case Mapping():
+            return ", ".join(f"{name} {count}" for name, count in value.items() if isinstance(count, int | str))
+        case _:
+            return f"{value:.4g}" if isinstance(value, float) else str(value)[:LONGEST_VALUE]
 
 
 def _words(key: str) -> str:

@@ -65,7 +65,7 @@ def test_the_text_answers_what_how_sure_since_when_what_first_and_how_to_acknowl
     (notification,) = Story(book()).at(START, seen).notifications
     assert notification.payload["text"].splitlines() == [
         "charged twice: $29.00 within 60 s",
-        "expected 0.6123 · refunds 14 · charges ch_2 · codes fraud 9, other 5 · window 20 min",
+        "expected 0.6123 · refunds 14 · charges 2 · codes fraud 9, other 5 · window 20 min",
         "since 21:50 UTC · cus_9 · 97% sure",
         "first: open both payments and refund one; look for a missing idempotency key in your checkout",
         "see: https://dashboard.stripe.com/customers/cus_9",
@@ -110,9 +110,16 @@ def test_after_it_is_resolved_the_same_trouble_is_a_new_incident() -> None:
 def test_an_update_within_the_hour_is_kept_back_and_told_when_the_hour_is_over() -> None:
     story = Story(book())
     story.at(START, anomaly())
-    assert story.at(START + 10 * MINUTE, anomaly(count=2)).notifications == ()
+    assert story.at(START + 20 * MINUTE, anomaly(count=2)).notifications == ()
     assert story.at(START + 59 * MINUTE).notifications == ()
     assert kinds(story.at(START + HOUR)) == [("ops", "updated")]
+
+
+def test_what_has_calmed_down_is_not_reminded_of_shortly_before_it_is_over() -> None:
+    story = Story(book())
+    story.at(START, anomaly())
+    story.at(START + 10 * MINUTE, anomaly(count=2))
+    assert kinds(story.at(START + 2 * HOUR)) == [("ops", "resolved")]
 
 
 def test_reminders_come_after_1_2_4_8_16_24_and_24_hours_while_it_worsens() -> None:
@@ -301,7 +308,7 @@ def test_a_channel_that_was_renamed_hears_of_an_open_incident_when_it_worsens() 
     story = Story(book(Route("old")))
     story.at(START, anomaly())
     story.book.reroute(Routing((Route("new"),)))
-    story.at(START + MINUTE, anomaly(count=2))
+    story.at(START + 30 * MINUTE, anomaly(count=2))
     assert kinds(story.at(START + HOUR)) == [("new", "opened")]
 
 
