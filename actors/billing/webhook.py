@@ -159,16 +159,9 @@ class Gate:
         return DUPLICATE if appended.duplicate else STORED
 
     def _entry(self, tenant: str, now: int, event_id: str, event: Json, body: bytes) -> NewEntry:
-        match self._archive:
-            case "redacted":
-                # Projecting what is left is cheaper than projecting the whole, and says the same.
-                event = self._projector.redact(event)
-                archive = orjson.dumps(event)
-            case "full":
-                archive = body
-            case "none":
-                archive = None
-        return NewEntry(Kind.EVENT, tenant, now, self._projector.project(event), event_id, archive)
+        projection, redacted = self._projector.split(event)
+        archive = {"redacted": redacted, "full": body, "none": None}[self._archive]
+        return NewEntry(Kind.EVENT, tenant, now, projection, event_id, archive)
 
     async def file_failures(self) -> None:
         """Once a minute has passed, log how many signatures of each tenant failed in it. Raises StoreUnavailable."""

@@ -49,6 +49,10 @@ def kept(whole: dict[str, Any]) -> Any:
     return PROJECTOR.project(whole)["data"]["object"]
 
 
+def redacted(whole: dict[str, Any]) -> bytes:
+    return PROJECTOR.split(whole)[1]
+
+
 def test_what_decisions_read_stays_where_it_was() -> None:
     subject = kept(charge(outcome={"type": "blocked", "reason": "highest_risk_level", "seller_message": "Blocked."}))
     assert subject["amount"] == 1900
@@ -104,7 +108,7 @@ def test_created_is_unix_seconds_however_it_was_written(written: object, read: i
     assert PROJECTOR.project(event({}, created=written))["created"] == read
 
 
-@pytest.mark.parametrize("written", [None, True, "soon", "٣" * 5000, -1, 10**30, 1e300, float("nan"), [1], {"a": 1}])
+@pytest.mark.parametrize("written", [None, True, "soon", "٣" * 5000, -1, 1 << 60, 1e300, float("nan"), [1], {"a": 1}])
 def test_a_created_that_makes_no_sense_is_left_out(written: object) -> None:
     assert "created" not in PROJECTOR.project(event({}, created=written))
 
@@ -118,7 +122,13 @@ def test_an_event_nested_deeper_than_any_of_stripes_is_cut_off() -> None:
 
 POISON = "Marjorie-Blenkinsop"
 TREES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(1 << 63), 1 << 63),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=5),
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(st.sampled_from(sorted(ARCHIVED)) | st.text(max_size=6), inner, max_size=6),
@@ -148,13 +158,13 @@ def test_no_allowed_key_is_a_personal_one() -> None:
 def test_nothing_personal_survives(tree: Any) -> None:
     whole = poisoned({"id": "evt_1", "data": {"object": tree, "previous_attributes": tree}, "items": tree})
     assert POISON.encode() not in orjson.dumps(PROJECTOR.project(whole))
-    assert POISON.encode() not in orjson.dumps(PROJECTOR.redact(whole))
+    assert POISON.encode() not in redacted(whole)
 
 
 @given(TREES)
 def test_the_archived_body_projects_to_what_the_event_projected_to(tree: Any) -> None:
     whole = event({"id": "ch_1", "payment_method_details": tree}, items=tree)
-    assert PROJECTOR.project(PROJECTOR.redact(whole)) == PROJECTOR.project(whole)
+    assert PROJECTOR.project(orjson.loads(redacted(whole))) == PROJECTOR.project(whole)
 
 
 def test_the_projection_is_part_of_the_archived_body() -> None:
@@ -176,5 +186,5 @@ def test_recorded_events_of_all_years_keep_their_identity_and_lose_their_people(
         assert projection["type"] == whole["type"], path.name
         assert ("id" in projection) == (whole.get("id") is not None), path.name
         assert isinstance(projection.get("created", 0), int), path.name
-        assert POISON.encode() not in orjson.dumps([projection, PROJECTOR.redact(poisoned(whole))]), path.name
-        assert PROJECTOR.project(PROJECTOR.redact(whole)) == PROJECTOR.project(whole), path.name
+        assert POISON.encode() not in orjson.dumps(projection) + redacted(poisoned(whole)), path.name
+        assert PROJECTOR.project(orjson.loads(redacted(whole))) == PROJECTOR.project(whole), path.name
