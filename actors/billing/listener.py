@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from heapq import nsmallest
 from http import HTTPStatus
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final, Never, cast
 
 import anyio
@@ -26,9 +26,10 @@ BODY_MAX: Final = 1 << 20
 CONNECTIONS_MAX: Final = 1024
 ARRIVING_MAX: Final = 32 << 20
 """Bytes of bodies that are still arriving, together."""
-HEADER_S: Final = 10.0
-"""From the first byte of a request to the end of its headers."""
-BODY_S: Final = 20.0
+REQUEST_S: Final = 20.0
+"""From the first byte of a request to its last; who is slower is cut off."""
+BODY_S: Final = 10.0
+"""For a body that did not come with its headers; who is slower is told."""
 IDLE_S: Final = 75.0
 """Longer than reverse proxies keep a connection idle, so that they are the ones to close it."""
 DRAIN_S: Final = 2.0
@@ -84,25 +85,37 @@ def answer(verdict: Verdict, *, close: bool) -> Answer:
 
 
 class Connection(web.RequestHandler):
-    """Knows how long it has kept us waiting: `idle_since` (None: we are at work), `began` (None: between requests)."""
+    """Knows what it is waiting for. Reads no clock: it would cost more than what it is to guard."""
 
-    __slots__ = ("began", "idle_since")
+    __slots__ = ("at_work", "half_sent", "overdue_at", "turn")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
-        self.idle_since: float | None = monotonic()
-        self.began: float | None = None
+        self.turn = manager.requests_count  # how many requests the server had seen when this client last got an answer
+        self.at_work = False  # it is for us to answer
+        self.half_sent = False  # something has come since the last answer
+        self.overdue_at: float | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Note when a request begins to arrive."""
-        if self.began is None:
-            self.began = monotonic()
+        """Note that a request begins to arrive."""
+        self.half_sent = True
         super().data_received(data)
 
     def answered(self) -> None:
         """It is the client's turn again."""
-        self.began = None
-        self.idle_since = monotonic()
+        if self._manager is not None:
+            self.turn = self._manager.requests_count
+        self.at_work = self.half_sent = False
+        self.overdue_at = None
+
+    def check(self, now: float) -> None:
+        """Called every second: end it when its client takes longer over a request than is allowed."""
+        if self.at_work or not self.half_sent:
+            return
+        if self.overdue_at is None:
+            self.overdue_at = now + REQUEST_S
+        elif now >= self.overdue_at:
+            self.cut()
 
     def cut(self) -> None:
         """End it at once."""
@@ -116,14 +129,14 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         """A new connection; where there are too many, those that have kept us waiting longest make room."""
         if len(self._connections) >= CONNECTIONS_MAX:
-            waiting = [(one.idle_since, one) for one in self.open() if one.idle_since is not None]
-            # Many at a time, so that a flood does not have us sort for every single one.
-            for _, one in nsmallest(CONNECTIONS_MAX // 16, waiting, key=itemgetter(0)):
+            waiting = [one for one in self.open() if not one.at_work]
+            # Many at a time, so that a flood does not have us look through all for every single one.
+            for one in nsmallest(CONNECTIONS_MAX // 16, waiting, key=attrgetter("turn")):
                 one.cut()
         return Connection(self, loop=self._loop, **self._kwargs)
 
     def open(self) -> list[Connection]:
-        """The connections that have a client."""
+        """The connections that have a client, oldest first."""
         return [one for one in self._connections if isinstance(one, Connection) and one.transport is not None]
 
 
@@ -158,10 +171,8 @@ class Listener(Actor[Never]):
         while True:
             await io_sleep(1.0)
             if self._server is not None:
-                overdue = monotonic() - HEADER_S
                 for connection in self._server.open():
-                    if connection.idle_since is not None and (connection.began or overdue) < overdue:
-                        connection.cut()
+                    connection.check(monotonic())
             with suppress(StoreUnavailable, MailboxFull):  # counted on, and filed once the store writes again
                 await self._gate.file_failures()
 
@@ -204,7 +215,7 @@ class Listener(Actor[Never]):
             return UNKNOWN
         content = request.content
         body = content.read_nowait() if content.is_eof() else await self._read(request)
-        connection.idle_since = None
+        connection.at_work = True
         return await self._gate.deliver(door, request.headers.get("Stripe-Signature", ""), body)
 
     async def _read(self, request: web.BaseRequest) -> bytes:

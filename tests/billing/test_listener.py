@@ -42,7 +42,7 @@ async def test_a_client_that_never_ends_its_headers_is_cut_off(
     house: Gatehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when it sends another header now and then; and nobody else notices."""
-    monkeypatch.setattr(listener, "HEADER_S", 0.5)
+    monkeypatch.setattr(listener, "REQUEST_S", 0.5)
     dribblers = [await house.connect() for _ in range(50)]
     for _, writer in dribblers:
         writer.write(HEAD)
