@@ -161,11 +161,15 @@ class Supervisor:
         self._scope.cancel()
 
     async def restart(self, name: str) -> None:
-        """Start an actor or a branch afresh, also when failed or in quarantine; KeyError when there is none such."""
+        """Start an actor or a branch afresh, also when failed or in quarantine; KeyError when there is none such.
+
+        In a branch that has failed nobody lives alone: the whole branch is started.
+        """
         node = self._nodes[name]
         if self._quarantine:
             self._quarantine.release(name)
-        node.recall()
+        branches = [outer for path, outer in self._nodes.items() if name.startswith(f"{path}.")]
+        next((outer for outer in branches if outer.state is State.FAILED), node).recall()
 
     def status(self) -> list[ActorStatus]:
         """Every actor, in the order of the tree."""

@@ -117,6 +117,14 @@ async def test_asking_along_a_line_works_and_around_a_circle_is_refused_at_once(
         assert monotonic() == pytest.approx(0, abs=0.01)
 
 
+async def test_an_answered_ask_leads_nowhere_any_more() -> None:
+    """The first asks the second and later the second the first: no circle, for they do not wait at the same time."""
+    triangle = Triangle()
+    async with staged(triangle.tree):
+        for at in (0, 1, 2, 1, 0):
+            assert await triangle.boxes[at].ask(triangle.question(hops=2, at=at), timeout=60) == "answer"
+
+
 async def test_two_actors_asking_each_other_at_the_same_moment_do_not_lock() -> None:
     """Each is in a turn of its own and none was asked by the other: only who waits for whom shows the circle."""
     triangle = Triangle()

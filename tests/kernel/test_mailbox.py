@@ -149,9 +149,9 @@ async def test_a_sender_that_gave_up_waiting_leaves_nothing_behind() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await mailbox.put("too late")
+    assert mailbox._blocked == {}
     assert await mailbox.take() == ["first"]
     assert mailbox.depth == 0
-    assert mailbox._blocked == {}
 
 
 async def test_offers_do_not_overtake_blocked_senders() -> None:

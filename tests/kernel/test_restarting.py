@@ -237,7 +237,8 @@ async def test_escalation_restarts_the_branch_and_in_the_end_ends_the_tree() -> 
     assert outside.diary == ["start outside", "ready outside", "stop outside"]
 
 
-async def test_a_branch_that_failed_shows_in_its_actors_until_it_is_restarted() -> None:
+@pytest.mark.parametrize("restarted", ["wing", "wing.sibling"])
+async def test_a_branch_that_failed_shows_in_its_actors_until_it_or_one_of_them_is_restarted(restarted: str) -> None:
     script = Script(start=lambda life: fail_now() if life <= 4 else None)
     sibling, box = Script(), block(8)
     wing = supervisor(
@@ -255,7 +256,7 @@ async def test_a_branch_that_failed_shows_in_its_actors_until_it_is_restarted() 
             "wing.a": State.FAILED,
         }
         assert not box.offer("nobody there")
-        await stage.supervisor.restart("wing")
+        await stage.supervisor.restart(restarted)
         await io_sleep(20)
         assert {status.state for status in stage.supervisor.status()} == {State.RUNNING}
         assert await box.ask("hello", timeout=1) == "hello"

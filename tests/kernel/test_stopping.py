@@ -61,6 +61,12 @@ async def test_what_is_queued_is_handled_before_the_end_and_what_comes_later_is_
     assert not box.offer("late")
 
 
+async def test_actors_that_have_nothing_to_do_end_at_once() -> None:
+    async with staged(supervisor("root", Strategy.ONE_FOR_ONE, *(child(name, Script().actor) for name in "abc"))):
+        await io_sleep(1)
+    assert monotonic() == pytest.approx(1, abs=0.01)
+
+
 async def test_an_earlier_actor_still_serves_a_later_one_that_drains() -> None:
     """Strategies flush into the store: the store must still be there when they do."""
     store, flusher, box, work = Script(), Script(), block(100), block(100)
