@@ -11,11 +11,12 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.lab.trades import Floats, Seconds, Trades
+from strategies.lab.trades import Floats, Micros, Trades
 
 Days = NDArray[np.datetime64]
 
 TRADING_DAYS = 252
+MICROS = 1_000_000  # in a second
 MIN_TRADES = 30  # fewer say nothing: at 30 the standard error of a 50 % win rate is still 9 points
 NORMAL = NormalDist()
 EULER_GAMMA = 0.5772156649015329
@@ -69,7 +70,7 @@ class Metrics:
         return Verdict.SHELVE if self.sharpe < 0.5 else Verdict.WATCH
 
 
-def measure(initial_capital: float, times: Seconds, days: Days, equity: Floats, trades: Trades) -> Metrics:
+def measure(initial_capital: float, times: Micros, days: Days, equity: Floats, trades: Trades) -> Metrics:
     """The metrics of one run.
 
     `times`, `days` and `equity` have one element a bar time: its start, its exchange date and the equity at its
@@ -93,7 +94,7 @@ def measure(initial_capital: float, times: Seconds, days: Days, equity: Floats, 
         sortino=sortino(returns),
         max_drawdown=float(drawdown(initial_capital, equity).max(initial=0.0)),
         max_drawdown_of_initial=float((peaks(initial_capital, equity) - equity).max(initial=0.0)) / initial_capital,
-        average_duration_s=mean(trades.exit_time - trades.entry_time),
+        average_duration_s=mean((trades.exit_time - trades.entry_time) / MICROS),
         exposure=exposure(times, trades),
         turnover=traded / float(equity.mean()) if equity.size else 0.0,
         cagr=cagr(net_return, returns.size),
@@ -104,7 +105,7 @@ def measure(initial_capital: float, times: Seconds, days: Days, equity: Floats, 
     )
 
 
-def mean(values: Floats | Seconds) -> float | None:
+def mean(values: Floats) -> float | None:
     """Of nothing there is none."""
     return float(values.mean()) if values.size else None
 
@@ -162,7 +163,7 @@ def cagr(total_return: float, days: int) -> float | None:
         return None
 
 
-def exposure(times: Seconds, trades: Trades) -> float:
+def exposure(times: Micros, trades: Trades) -> float:
     """The share of bars at whose close anything was held: from a trade's entry bar up to the one before its exit."""
     opened = np.bincount(np.searchsorted(times, trades.entry_time), minlength=times.size)
     closed = np.bincount(np.searchsorted(times, trades.exit_time), minlength=times.size)

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Seconds = NDArray[np.int64]  # unix, UTC
+Micros = NDArray[np.int64]  # microseconds since 1970, UTC
 Indices = NDArray[np.intp]
 
 
@@ -34,9 +34,9 @@ class Trades:
     """
 
     symbol: Indices
-    entry_time: Seconds
+    entry_time: Micros
     entry_price: Floats
-    exit_time: Seconds
+    exit_time: Micros
     exit_price: Floats
     quantity: Floats
     fees: Floats

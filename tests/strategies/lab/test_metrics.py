@@ -25,7 +25,7 @@ from strategies.lab.metrics import (
 )
 from strategies.lab.trades import Floats, Trades
 
-DAY = 86_400
+DAY = 86_400_000_000  # µs
 
 
 def trades(*pnl: float, entry: int = 0, bars: int = 1, price: float = 10.0, quantity: float = 1.0) -> Trades:
@@ -47,7 +47,7 @@ def trades(*pnl: float, entry: int = 0, bars: int = 1, price: float = 10.0, quan
 
 def daily(size: int) -> tuple[np.ndarray, np.ndarray]:
     times = np.arange(size, dtype=np.int64) * DAY
-    return times, times.astype("datetime64[s]").astype("datetime64[D]")
+    return times, times.astype("datetime64[us]").astype("datetime64[D]")
 
 
 def curve(seed: int, size: int, drift: float) -> Floats:
@@ -104,7 +104,7 @@ def test_drawdown_counts_the_initial_capital_as_the_first_peak() -> None:
 
 def test_an_intraday_dip_counts_for_drawdown_but_not_for_sharpe() -> None:
     days = np.array(["2024-07-01"] * 2 + ["2024-07-02"] * 2, "datetime64[D]")
-    measured = measure(100.0, np.arange(4) * 3600, days, np.array([50.0, 101.0, 60.0, 103.0]), trades())
+    measured = measure(100.0, np.arange(4) * 3_600_000_000, days, np.array([50.0, 101.0, 60.0, 103.0]), trades())
     assert measured.max_drawdown == pytest.approx(0.50)
     assert measured.sharpe == pytest.approx(sharpe(np.array([0.01, 103 / 101 - 1])))
 
@@ -144,7 +144,7 @@ def test_exposure_is_the_share_of_bars_that_end_with_a_position() -> None:
     times, days = daily(4)
     measured = measure(100.0, times, days, np.full(4, 100.0), trades(1.0, 1.0, entry=1, bars=2))
     assert measured.exposure == 0.5
-    assert measured.average_duration_s == 2 * DAY
+    assert measured.average_duration_s == 2 * 86_400
 
 
 def test_turnover_is_both_sides_over_the_mean_equity() -> None:
