@@ -7,6 +7,7 @@ parameter sets side by side. However a series is cut into blocks, the signals ar
 import hashlib
 import inspect
 import json
+import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ import numpy.typing as npt
 
 from config.errors import BadInput
 from strategies.bars import Bars, Block, Bools, Floats, Ints
-from strategies.lanes import Shape, Stateful
+from strategies.lanes import Shape, State, Stateful
+
+__all__ = ["Decisions", "Overlay", "Param", "Shape", "Signals", "Strategy", "StrategyError", "Value", "param"]
 
 Value = int | float | str
+PROBES = (-1e30, 1e30)
 PerSet = npt.ArrayLike | None
 
 
@@ -33,15 +37,13 @@ class Param:
     """A parameter's default and the closed range that is allowed, and searched; a text has no range."""
 
     default: Value
-    low: int | float | None
-    high: int | float | None
+    low: float
+    high: float
 
     def check(self, where: str, value: Value) -> Value:
         """The value, as the default's type. Raises BadInput naming `where` and the range."""
         if isinstance(self.default, str):
             return str(value)
-        if self.low is None or self.high is None:
-            raise TypeError(f"{where}: a number needs low and high")
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
         whole = isinstance(self.default, int)
         in_range = self.low <= number <= self.high  # False for NaN
@@ -57,6 +59,10 @@ def param(default: Value, *, low: float | None = None, high: float | None = None
     In `setup` and `step` a number has shape (sets, 1), one row for each parameter set, ready to broadcast over
     (time, sets, symbols).
     """
+    if isinstance(default, str):
+        return Param(default, np.nan, np.nan)
+    if low is None or high is None or not low <= default <= high:
+        raise TypeError(f"the parameter's default {default} needs a range: low and high around it")
     return Param(default, low, high)
 
 
@@ -105,7 +111,7 @@ class Parametrised(Stateful):
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Param)}
         cls.parameters = cls.parameters | own
-        cls.name = "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("_")
+        cls.name = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", "_", cls.__name__).lower()
 
     def __init__(self, symbols: Sequence[str], sets: Sequence[Mapping[str, Value]] = ({},)) -> None:
         self.shape = Shape(len(sets), symbols)
@@ -117,7 +123,12 @@ class Parametrised(Stateful):
             column = [values[name] for values in checked]
             is_text = isinstance(declared.default, str)
             setattr(self, name, column[0] if is_text else np.array(column)[:, None])
-        self.setup(self.shape)
+        try:
+            self.setup(self.shape)
+        except BadInput:
+            raise
+        except Exception as error:
+            raise self._blame(error) from error
 
     @classmethod
     def check(cls, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -151,12 +162,15 @@ class Parametrised(Stateful):
             with np.errstate(all="ignore"):
                 return self.step(bars)
         except Exception as error:
-            raise StrategyError(f"{self._line(error)}: {type(error).__name__}: {error}") from error
+            raise self._blame(error) from error
 
     def remembered(self, prefix: str = "") -> Iterator[tuple[str, object, str]]:
         """The lanes' progress too."""
         yield f"{prefix}shape.seen", self.shape, "seen"
         yield from super().remembered(prefix)
+
+    def _blame(self, error: Exception) -> StrategyError:
+        return StrategyError(f"{self._line(error)}: {type(error).__name__}: {error}")
 
     def _line(self, error: Exception | None = None) -> str:
         """file:line of the deepest own line of the error, else of `step`."""
@@ -200,6 +214,7 @@ class Strategy(Parametrised):
 
     def advance(self, bars: Block) -> Decisions:
         """The next block's signals, checked. Raises StrategyError."""
+        before = self.state() if self.shape.warming_up else None
         raw = self._guarded(bars)
         if not isinstance(raw, Signals):
             raise StrategyError(f"{self._line()}: step returned {type(raw).__name__}, not Signals")
@@ -207,7 +222,7 @@ class Strategy(Parametrised):
         enter = self._fitting("enter", raw.enter, size, np.bool_) & bars.members
         leave = self._fitting("leave", raw.leave, size, np.bool_) & bars.present
         score = self._fitting("score", raw.score, size, np.float64)
-        self._refuse_undefined(bars, enter, np.broadcast_to(score, size))
+        self._refuse_undefined(bars, enter, np.broadcast_to(score, size), before)
         for overlay in self.overlays:
             enter = enter & overlay.allowed(bars)
         self.shape.end()
@@ -246,18 +261,32 @@ class Strategy(Parametrised):
             raise StrategyError(f"{self._line()}: {name} is {array.dtype}, not the True or False of a comparison")
         return array.astype(kind, copy=False)
 
-    def _refuse_undefined(self, bars: Block, enter: Bools, score: Floats) -> None:
-        """Stop a strategy that enters on what it cannot know yet: its own mistake, such as `~(close > average)`."""
-        ready = self.shape.ready(bars.present)
-        early = enter & ~ready if ready is not None else np.zeros((1, 1, 1), np.bool_)
-        if early.any():
-            self._accuse(bars, early, f"before its indicators are defined (bar {self.warmup})")
+    def _refuse_undefined(self, bars: Block, enter: Bools, score: Floats, before: State | None) -> None:
+        """Stop a strategy that enters on what it cannot know: its author's mistake, such as `~(close > average)`."""
+        if before is not None:
+            early = enter & ~self.shape.ready(bars.present)
+            if early.any():
+                hanging = early & ~self._enters_anyway(bars, before)
+                self._accuse(bars, hanging, f"because of a value that is undefined until bar {self.warmup}")
         if enter.any():
             unscored = np.broadcast_to(enter, score.shape) & np.isnan(score)
-            if unscored.any():
-                self._accuse(bars, unscored, "with an undefined score")
+            self._accuse(bars, unscored, "with an undefined score")
+
+    def _enters_anyway(self, bars: Block, before: State) -> Bools:
+        """Where the block is entered whether undefined values are very low or very high."""
+        after = self.state()
+        enters = np.ones((1, 1, 1), np.bool_)
+        for probe in PROBES:
+            self.restore(before)
+            self.shape.probe = probe
+            enters = enters & self._guarded(bars).enter
+        self.shape.probe = None
+        self.restore(after)
+        return enters
 
     def _accuse(self, bars: Block, where: Bools, what: str) -> None:
+        if not where.any():
+            return
         time, _, symbol = (int(index[0]) for index in np.nonzero(where))
         at = np.datetime_as_string(bars.times[time].astype("datetime64[us]"), unit="s")
         raise StrategyError(f"{self._line()}: {self.name} enters {self.shape.symbols[symbol]} at {at}Z {what}")

@@ -29,7 +29,7 @@ class Stateful:
             raise StateMismatch(f"{type(self).__name__} does not remember {sorted(mine.keys() ^ state.keys())}")
         for path, (owner, name) in mine.items():
             value = getattr(owner, name)
-            if np.shape(value) != state[path].shape:
+            if np.size(value) and state[path].size and np.shape(value) != state[path].shape:
                 raise StateMismatch(f"{type(self).__name__}.{path}: {state[path].shape} is not {np.shape(value)}")
             setattr(owner, name, state[path].copy() if isinstance(value, np.ndarray) else type(value)(state[path]))
 
@@ -62,6 +62,8 @@ class Shape:
         """Own bars in this block, (symbols,)."""
         self.warmup: Ints = np.ones((sets, 1), np.int64)
         """Own bars until every indicator is defined, (sets, 1)."""
+        self.probe: float | None = None
+        """Stands in for every undefined value, to see whether a decision hangs on one."""
         self._present: Bools | None = None
         self._order: Ints = np.empty((0, len(self.symbols)), np.int64)
         self._place: Ints = self._order
@@ -88,6 +90,8 @@ class Shape:
 
     def unpack(self, packed: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Back to the block's times; NaN (False) where the bar is missing."""
+        if self.probe is not None and packed.dtype == np.float64:
+            packed = np.where(np.isnan(packed), self.probe, packed)
         if self._present is None:
             return packed
         nothing = np.False_ if packed.dtype == np.bool_ else np.nan
@@ -97,9 +101,12 @@ class Shape:
         lanes, symbols = block.shape[1:]
         return block[rows[:, None], np.arange(lanes)[:, None], np.arange(symbols)]
 
-    def ready(self, present: Bools) -> Bools | None:
-        """Where every indicator is defined, (time, sets, symbols); None when that is everywhere."""
-        if self.seen.min() + 1 >= self.warmup.max():
-            return None
+    @property
+    def warming_up(self) -> bool:
+        """Whether some indicator is not yet defined at the next bar."""
+        return bool(self.seen.min() + 1 < self.warmup.max())
+
+    def ready(self, present: Bools) -> Bools:
+        """Where every indicator is defined, (time, sets, symbols)."""
         ready: Bools = self.seen + present.cumsum(axis=0) >= self.warmup
         return ready
