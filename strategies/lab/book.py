@@ -1,7 +1,7 @@
 """The book of one strategy: its cash, its positions, what they are worth and what they earned."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from strategies.lab.fills import NO_STOP, NO_TARGET, Fill
@@ -106,14 +106,24 @@ class Book:
             del self.positions[symbol]
             self.trades.append(_trade(position, time, reason))
 
-    def mark(self, close: Sequence[float]) -> float:
-        """Equity at these closes (one per symbol, the last known), added up in the order of symbols."""
+    def mark(self, close: Sequence[float] | Mapping[int, float]) -> float:
+        """Equity at these closes, the last known of each symbol held, added up in the order of symbols."""
         worth = 0.0
         for symbol in sorted(self.positions):
             worth += self.positions[symbol].quantity * close[symbol]
         self.equity = self.cash + worth
         self.peak = max(self.peak, self.equity)
         return self.equity
+
+    def copy(self) -> "Book":
+        """The book as it is now; what happens to either later leaves the other alone."""
+        other = Book(self.capital, self.peak)
+        other.cash, other.equity = self.cash, self.equity
+        other.positions = {
+            symbol: replace(position, sold=list(position.sold)) for symbol, position in self.positions.items()
+        }
+        other.trades = list(self.trades)
+        return other
 
     def drawdown(self) -> float:
         """The fall from the highest equity ever, as a fraction of the initial capital."""

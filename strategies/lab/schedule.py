@@ -26,3 +26,14 @@ def delisted(bars: Bars) -> NDArray[np.bool_] | None:
     ends = np.zeros_like(bars.members)
     ends[:-1] = bars.members[:-1] & ~bars.members[1:]
     return ends if ends.any() else None
+
+
+def next_own_rows(bars: Bars, start: int, stop: int) -> NDArray[np.int64]:
+    """For each of rows [start, stop] the first from it on that has a bar of the symbol, shape (rows, symbols).
+
+    `stop` where there is none before it.
+    """
+    rows = np.full((stop - start + 1, len(bars.symbols)), stop)
+    own = np.arange(start, stop)[:, None]
+    rows[:-1] = np.where(bars.present[start:stop], own, stop)
+    return np.minimum.accumulate(rows[::-1], axis=0)[::-1]

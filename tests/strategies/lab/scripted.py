@@ -69,9 +69,9 @@ class Scripted(Strategy):
         rows = slice(self.seen_bars, self.seen_bars + len(bars.times))
         self.seen_bars = rows.stop
         return Signals(
-            self.entering[rows, None],
-            self.leaving[rows, None],
-            self.scores[rows, None],
+            self.entering[rows],
+            self.leaving[rows],
+            self.scores[rows],
             session_end=self.ends_with_session,
             **self.exits,
         )
@@ -92,13 +92,13 @@ def scripted(
         mask = np.zeros((len(bars), len(bars.symbols)), np.bool_)
         for name, numbers in places.items():
             mask[list(numbers), bars.symbols.index(name)] = True
-        return mask
+        return mask[:, None]
 
     scores = np.array([(score or {}).get(name, 0.0) for name in bars.symbols])
     body = {
         "entering": at(enter),
         "leaving": at(leave or {}),
-        "scores": np.broadcast_to(scores, bars.present.shape),
+        "scores": np.broadcast_to(scores, (len(bars), 1, len(bars.symbols))),
         "exits": exits,
         "ends_with_session": session_end,
     }
