@@ -119,10 +119,7 @@ class Bars:
         present = np.zeros(shape[0] * shape[1], np.bool_)
         present[cell] = True
         present = present.reshape(shape)
-        closes = grid(close, price_scale)
-        if not present.all():
-            last_seen = np.maximum.accumulate(np.where(present, np.arange(shape[0])[:, None], 0), axis=0)
-            closes = np.take_along_axis(closes, last_seen, axis=0)
+        closes = carry_forward(grid(close, price_scale), present)
         opens, highs, lows = (np.where(present, grid(column, price_scale), closes) for column in (open, high, low))
         return cls(
             tuple(symbols),
@@ -191,6 +188,14 @@ class Bars:
 
     def __len__(self) -> int:
         return len(self.times)
+
+
+def carry_forward(closes: Ints, present: Bools) -> Ints:
+    """Closes (time, symbols) with each missing one replaced by the symbol's last, 0 before its first."""
+    if present.all():
+        return closes
+    last_seen = np.maximum.accumulate(np.where(present, np.arange(len(closes))[:, None], -1), axis=0)
+    return np.where(last_seen < 0, 0, np.take_along_axis(closes, np.maximum(last_seen, 0), axis=0))
 
 
 def parse_timeframe(text: str) -> int:

@@ -39,18 +39,22 @@ class Bollinger(Indicator):
         (self._n,) = self._variants
         self._needs(self._n)
         self._n_of_set = self._n if len(self._n) == 1 else np.broadcast_to(n, (shape.sets, 1))
-        self._width = width
+        self._width: Floats = np.asarray(width, np.float64)
         self._history = History(shape, int(self._n.max()) - 1)
 
     def update(self, price: Ints) -> tuple[Floats, Floats, Floats]:
         """Lower band, middle and upper band, in units of the price."""
         joined = self._history.extend(self._pack(price))
-        total = self._spread(self._undefine(window_sums(joined, self._n).astype(np.float64)))
+        sums = window_sums(joined, self._n)
         with np.errstate(invalid="ignore"):  # in windows that are not complete
-            spread = self._spread(np.sqrt(scaled_variance(joined, self._n)))
+            spread = self._spread(np.sqrt(scaled_variance(joined, sums, self._n)))
+        total = self._spread(self._undefine(sums.astype(np.float64)))
         # One division, last: a band that meets the price exactly compares as equal to it.
         reach = self._width * spread
-        return (total - reach) / self._n_of_set, total / self._n_of_set, (total + reach) / self._n_of_set
+        lower, upper = total - reach, total + reach
+        for sums_to_price in (lower, total, upper):
+            np.divide(sums_to_price, self._n_of_set, out=sums_to_price)
+        return lower, total, upper
 
 
 class RelativeVolume(Indicator):
@@ -201,19 +205,16 @@ def window_sums(joined: Series, n: Ints) -> Series:
     return sums
 
 
-def scaled_variance(joined: Ints, n: Ints) -> Floats:
-    """n² times the population variance of each window, exact before its one rounding; shapes as window_sums."""
-    variance = _scaled_variance(joined, n)
-    lowest = np.where(joined > 0, joined, np.iinfo(np.int64).max).min(axis=(0, 1))
-    wide = (joined.max(axis=(0, 1)) - lowest) * float(n.max()) > WIDEST
-    if wide.any():  # a share that costs a house, or a finely adjusted century: whole numbers of any size, slowly
-        variance[..., wide] = _scaled_variance(joined[..., wide].astype(object), n)
-    return variance
-
-
-def _scaled_variance(joined: Series, n: Ints) -> Floats:
-    sums = window_sums(joined, n)
+def scaled_variance(joined: Ints, sums: Ints, n: Ints) -> Floats:
+    """n² times the population variance of each window, exact before its one rounding; `sums` are window_sums."""
     variance: Floats = (n * window_sums(joined * joined, n) - sums * sums).astype(np.float64)
+    if joined.max() * float(n.max()) > WIDEST:  # it may not fit: look at the range, without the rows still empty
+        lowest = np.where(joined > 0, joined, np.iinfo(np.int64).max).min(axis=(0, 1))
+        wide = (joined.max(axis=(0, 1)) - lowest) * float(n.max()) > WIDEST
+        if wide.any():  # a share that costs a house, or a finely adjusted century: whole numbers of any size, slowly
+            unbounded = joined[..., wide].astype(object)
+            totals = window_sums(unbounded, n)
+            variance[..., wide] = (n * window_sums(unbounded * unbounded, n) - totals * totals).astype(np.float64)
     return variance
 
 
