@@ -23,12 +23,13 @@ def resample(bars: Bars, timeframe: str) -> Bars:
         return bars
     if length > DAY or length < bars.timeframe or (length != DAY and length % bars.timeframe):
         raise BadInput(f"timeframe {timeframe}: cannot be made of bars of {bars.timeframe / MINUTE:g} minutes")
-    rows = np.flatnonzero((bars.times >= bars.session_open) & (bars.times < bars.session_close))
+    # A bar that runs across the open belongs to the session: bars of a clock's hour begin half an hour before it.
+    rows = np.flatnonzero((bars.times + bars.timeframe > bars.session_open) & (bars.times < bars.session_close))
     if not rows.size:
         raise BadInput(f"timeframe {timeframe}: no bar lies inside a session of the exchange")
 
     opens, present = bars.session_open[rows], bars.present[rows]
-    slots = opens + (bars.times[rows] - opens) // length * length
+    slots = opens + np.maximum(bars.times[rows] - opens, 0) // length * length
     times, starts = np.unique(slots, return_index=True)
     has_bar = np.logical_or.reduceat(present, starts)
     place = np.arange(len(rows))[:, None]

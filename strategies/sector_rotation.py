@@ -1,10 +1,7 @@
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from config.errors import BadInput
 from strategies.bars import Block, Bools, Floats
 from strategies.base import Overlay, Shape, Value, param
 from strategies.indicators import ROC, NewWeek
@@ -50,17 +47,3 @@ class SectorRotation(Overlay):
         places = np.argsort(np.argsort(-strength, axis=-1, kind="stable"), axis=-1, kind="stable")
         chosen = (places < self.best) & ~np.isnan(strength)
         return np.where(self._sector_of < 0, False, chosen[:, self._sector_of])
-
-
-def read_sectors(path: Path) -> dict[str, str]:
-    """Sector by symbol, from a CSV with the columns `symbol` and `sector` (or `GICS Sector`). Raises BadInput."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            columns = {name.strip().lower(): name for name in rows.fieldnames or ()}
-            sector = columns.get("sector") or columns.get("gics sector")
-            if "symbol" not in columns or sector is None:
-                raise BadInput(f"{path}:1: the header needs symbol,sector")
-            return {row[columns["symbol"]]: row[sector] for row in rows if row[sector]}
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: {error.strerror if isinstance(error, OSError) else 'not a text file'}") from error
