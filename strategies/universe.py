@@ -1,7 +1,7 @@
 """Which symbols may be traded, and when: membership intervals and sectors, both small CSV files."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -46,25 +46,29 @@ def read_sectors(path: Path) -> dict[str, str]:
     return sectors
 
 
-def restrict(bars: Bars, intervals: Sequence[Interval]) -> Bars:
-    """The same bars with the universe of each bar time, by its exchange date. BadInput when nobody is ever in it."""
+def restrict(bars: Bars, path: Path) -> Bars:
+    """The same bars with the universe of a membership file at each bar time, by its exchange date.
+
+    Raises BadInput when nobody is ever in it.
+    """
     members = np.zeros(bars.present.shape, np.bool_)
     column = {symbol: n for n, symbol in enumerate(bars.symbols)}
-    for interval in intervals:
+    for interval in read_membership(path):
         if interval.symbol in column:
             since = bars.dates >= np.datetime64(interval.start)
             until = bars.dates <= np.datetime64(interval.end)
             members[:, column[interval.symbol]] |= since & until
     if not (members & bars.present).any():
-        raise BadInput(f"the membership file has none of the bars' symbols at their dates ({_some(bars.symbols)})")
+        raise BadInput(f"{path}: has none of the bars' symbols at their dates ({_some(bars.symbols)})")
     return replace(bars, members=members)
 
 
-def sectors_of(symbols: Sequence[str], sectors: Mapping[str, str]) -> dict[str, str]:
-    """The sectors of these symbols. BadInput for one that has none: it could never be entered."""
+def sectors_of(symbols: Sequence[str], path: Path) -> dict[str, str]:
+    """The sectors of these symbols. Raises BadInput for one that has none: it could never be entered."""
+    sectors = read_sectors(path)
     missing = [symbol for symbol in symbols if symbol not in sectors]
     if missing:
-        raise BadInput(f"the sectors file has no sector for {_some(missing)}")
+        raise BadInput(f"{path}: has no sector for {_some(missing)}")
     return {symbol: sectors[symbol] for symbol in symbols}
 
 

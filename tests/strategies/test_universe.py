@@ -28,14 +28,14 @@ def write(folder: Path, text: str) -> Path:
 
 def test_members_by_date_first_and_last_day_included(tmp_path: Path) -> None:
     path = write(tmp_path, "symbol,start,end\nA,2024-07-02,2024-07-03\nB,2020-01-01,\nC,2020-01-01,2024-06-30\n")
-    members = restrict(flat_bars("A", "B", "C"), read_membership(path)).members
+    members = restrict(flat_bars("A", "B", "C"), path).members
     assert members is not None
     assert members.T.tolist() == [[False, True, True, False], [True] * 4, [False] * 4]
 
 
 def test_a_symbol_that_comes_back_has_two_intervals(tmp_path: Path) -> None:
     path = write(tmp_path, "ticker,start_date,end_date\nA,2024-01-01,2024-07-01\nA,2024-07-04,\n")
-    members = restrict(flat_bars("A"), read_membership(path)).members
+    members = restrict(flat_bars("A"), path).members
     assert members is not None
     assert members[:, 0].tolist() == [True, False, False, True]
 
@@ -43,11 +43,11 @@ def test_a_symbol_that_comes_back_has_two_intervals(tmp_path: Path) -> None:
 def test_a_universe_without_any_of_the_bars_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "symbol,start,end\nA,2020-01-01,2021-01-01\nZ,2020-01-01,\n")
     with pytest.raises(BadInput, match=r"has none of the bars' symbols at their dates \(A, B\)"):
-        restrict(flat_bars("A", "B"), read_membership(path))
+        restrict(flat_bars("A", "B"), path)
 
 
 def test_sectors_are_those_of_the_bars_and_each_has_one(tmp_path: Path) -> None:
-    sectors = read_sectors(write(tmp_path, "Symbol,Security,GICS Sector\nA,Alpha,Energy\nB,Beta,Utilities\n"))
+    sectors = write(tmp_path, "Symbol,Security,GICS Sector\nA,Alpha,Energy\nB,Beta,Utilities\n")
     assert sectors_of(["A"], sectors) == {"A": "Energy"}
     with pytest.raises(BadInput, match="no sector for C, D"):
         sectors_of(["A", "C", "D"], sectors)
