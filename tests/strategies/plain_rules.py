@@ -168,7 +168,8 @@ def bollinger_squeeze(own: Own, p: Parameters) -> Verdict:
         before = sorted(bandwidth(k) for k in range(t - lookback, t))
         place = p["percent"] / 100 * (lookback - 1)
         low, high = before[math.floor(place)], before[math.ceil(place)]
-        return bandwidth(t) <= low + (high - low) * (place - math.floor(place))
+        limit: float = low + (high - low) * (place - math.floor(place))
+        return bandwidth(t) <= limit
 
     now, close = len(own.close) - 1, own.close[-1]
     squeezed = any(was_narrow(t) for t in range(max(now - within + 1, 0), now + 1))
