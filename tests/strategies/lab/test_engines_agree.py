@@ -128,9 +128,19 @@ def plainly(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed
 
 @settings(max_examples=200, deadline=None)
 @given(SEEDS)
-def test_the_engines_agree_on_random_signals(seed: int) -> None:
+def test_the_engine_that_jumps_agrees_on_random_signals(seed: int) -> None:
+    compare(seed, wide=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SEEDS)
+def test_the_engine_for_many_sets_agrees_on_random_signals(seed: int) -> None:
+    compare(seed, wide=True)
+
+
+def compare(seed: int, *, wide: bool) -> None:
     rng = default_rng(seed)
-    symbols, sets = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    symbols, sets = int(rng.integers(1, 6)), int(rng.integers(1 + wide, 5))
     bars = random_bars(
         rng,
         int(rng.integers(1, 120)),
@@ -144,6 +154,7 @@ def test_the_engines_agree_on_random_signals(seed: int) -> None:
     account, costs = random_account(rng, symbols), random_costs(rng)
     plain = plainly(type(strategy)(bars.symbols, strategy.values), bars, account, costs, seed)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(door, "_MANY", 2 if wide else 99)
         patch.setattr(door, "_CELLS", int(rng.integers(1, 400)))
         fast = door.backtest(strategy, bars, account=account, costs=costs, seed=seed)
     for result, reference in zip(fast, plain, strict=True):
