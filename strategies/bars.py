@@ -113,7 +113,8 @@ class Bars:
 
         def grid(column: Floats, scale: Ints) -> Ints:
             cells = np.zeros(shape[0] * shape[1], np.int64)
-            cells[cell] = np.rint(column * scale[symbol]).astype(np.int64)
+            # Rounded twice: 1.00005 dollars are 10000.500000000002 units in binary, but meant as a tie.
+            cells[cell] = np.rint(np.round(column * scale[symbol], 4)).astype(np.int64)
             return cells.reshape(shape)
 
         present = np.zeros(shape[0] * shape[1], np.bool_)
