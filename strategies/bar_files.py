@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from strategies.bar_gates import NUMBERS, Locate, Table, refuse_disorder, refuse
 from strategies.bars import Bars
 
 TEXT = np.dtype("S40")  # wide enough for any symbol or time; what fills it may have been cut and is refused
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIX = re.compile(r"\.(csv|csv\.gz|parquet)$", re.IGNORECASE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_UNIX = 4_102_444_800  # the year 2100: larger stamps are milliseconds by mistake
 
@@ -30,8 +31,8 @@ def read_bars(path: Path) -> Bars:
     cannot be a bar raises BadInput with file, line and field.
     """
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES))
-        tables = [_read(file, symbol=file.name.split(".csv")[0].removesuffix(".parquet")) for file in files]
+        named = ((file, SUFFIX.search(file.name)) for file in sorted(path.iterdir()))
+        tables = [_read(file, symbol=file.name[: suffix.start()]) for file, suffix in named if suffix]
     else:
         tables = [_read(path, symbol=None)]
     if not tables:

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import BadInput
-from strategies.bars import Bars
+from strategies.bars import RAW_UNITS_PER_DOLLAR, Bars
 
 PRICES = ("open", "high", "low", "close")
 NUMBERS = (*PRICES, "volume")
+MOST = 1e12  # dollars or shares: beyond any market, and within 64-bit units
 JUMP = 0.4  # in log price, half as much again from one bar to the next: a split of 3:2 and more
 TWIN_BARS = 20  # identical closes over fewer bars may be chance
 
@@ -45,14 +46,16 @@ def _faults(table: Table) -> Iterator[tuple[str, Mask, str]]:
     yield "symbol", lengths == widest, f"is longer than {widest - 1} characters"
     for name in NUMBERS:
         yield name, ~np.isfinite(table.numbers[name]), "is not a finite number"
+        yield name, table.numbers[name] > MOST, f"is more than {MOST:g}"
     for name in PRICES:
         yield name, table.numbers[name] <= 0, "is not positive"
     yield "volume", table.numbers["volume"] < 0, "is negative"
-    high, low = table.numbers["high"], table.numbers["low"]
-    yield "high", high < low, "is below low {low}"
+    yield "high", table.numbers["high"] < table.numbers["low"], "is below low {low}"
+    # Rounded as the bars will be: adjusted prices carry noise in their last digits.
+    units = {name: np.rint(table.numbers[name] * RAW_UNITS_PER_DOLLAR) for name in PRICES}
     for name in ("open", "close"):
-        yield name, table.numbers[name] > high, "is above high {high}"
-        yield name, table.numbers[name] < low, "is below low {low}"
+        yield name, units[name] > units["high"], "is above high {high}"
+        yield name, units[name] < units["low"], "is below low {low}"
 
 
 def refuse_disorder(tables: Sequence[Table], symbol: NDArray[np.intp], time: NDArray[np.int64]) -> None:

@@ -65,8 +65,10 @@ def _bars(arguments: argparse.Namespace) -> Bars:
 
 
 def _overlays(arguments: argparse.Namespace, bars: Bars) -> list[Overlay]:
-    if not arguments.overlay:
+    if arguments.overlay is None:
         return []
+    if arguments.overlay != SectorRotation.name:
+        raise BadInput(f"--overlay: {arguments.overlay!r} is not an overlay; there is {SectorRotation.name}")
     if not arguments.sectors:
         raise BadInput("--overlay sector_rotation: needs --sectors FILE, a CSV symbol,sector")
     return [SectorRotation(bars.symbols, sectors=sectors_of(bars.symbols, arguments.sectors))]

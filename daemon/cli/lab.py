@@ -21,7 +21,7 @@ def register(commands: "Commands") -> None:
     backtest.add_argument("--max-positions", default="10", help="held at once (%(default)s)")
     backtest.add_argument("--lot", default="0", help="shares are bought in multiples of this; 0: fractions")
     backtest.add_argument("--timeframe", metavar="T", help="resample the bars, such as 15m, 2h or 1d")
-    backtest.add_argument("--overlay", choices=["sector_rotation"], action="append", default=[])
+    backtest.add_argument("--overlay", metavar="NAME", help="sector_rotation: enter only the strongest sectors")
     backtest.add_argument("--sectors", metavar="FILE", type=Path, help="CSV symbol,sector for sector_rotation")
     backtest.add_argument(
         "--membership", metavar="FILE", type=Path, help="CSV symbol,start,end: who may be traded when"

@@ -90,7 +90,8 @@ def test_a_folder_holds_one_file_per_symbol(tmp_path: Path) -> None:
     bare = "time,open,high,low,close,volume\n"
     folder = tmp_path / "bars"
     folder.mkdir()
-    write(folder, bare + FIRST.removeprefix("AAPL,"), "MSFT.csv")
+    write(folder, bare + FIRST.removeprefix("AAPL,"), "MSFT.CSV")
+    write(folder, "notes", "README.txt")
     with gzip.open(folder / "BRK.B.csv.gz", "wt") as file:
         file.write(bare + SECOND.removeprefix("AAPL,"))
     bars = read_bars(folder)
@@ -130,6 +131,7 @@ def test_parquet_and_gzip_hold_the_same_bars(tmp_path: Path, kind: str) -> None:
         ("AAPL,2024-07-02T13:30:00Z,10,12,9,nan,5", "close: nan is not a finite number"),
         ("AAPL,2024-07-02T13:30:00Z,10,12,9,11,nan", "volume: nan is not a finite number"),
         ("AAPL,2024-07-02T13:30:00Z,10,12,9,11,-1", "volume: -1 is negative"),
+        ("AAPL,2024-07-02T13:30:00Z,10,1e13,9,11,5", "high: 1e13 is more than 1e+12"),
         ("AAPL,2024-07-02T13:30:00Z,10,12,9,eleven,5", "close: 'eleven' is not a number"),
         ("AAPL,2024-07-02T13:30:00Z,10,12,9,,5", "close: '' is not a number"),
         ("AAPL,2024-07-02T13:30:00Z,10,12,9,11", "6 fields where the header names 7"),
@@ -150,6 +152,16 @@ def test_a_bad_row_is_named_by_file_line_and_field(tmp_path: Path, row: str, com
     after = "MSFT,2024-07-01T13:30:00Z,10,11,9,10.5,1000\n" * 2
     path = write(tmp_path, HEADER + FIRST + "\n" + row + "\n" + after)
     assert refused(path) == f"bars.csv:4: {complaint}"
+
+
+def test_noise_in_the_last_digits_of_adjusted_prices_is_no_fault(tmp_path: Path) -> None:
+    bars = read_bars(write(tmp_path, HEADER + "A,2024-07-01,10.000000001,10,9.1,9.099999999,5\n"))
+    assert (bars.open.item(), bars.high.item(), bars.low.item(), bars.close.item()) == (
+        100_000,
+        100_000,
+        91_000,
+        91_000,
+    )
 
 
 def test_a_bar_repeated_in_another_file_of_the_folder_is_named_there(tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_twins_are_a_warning_on_stderr(run: Run, bars: Path, tmp_path: Path) -> 
         (["--max-positions", "2.5"], "--max-positions: '2.5' is not a whole number"),
         (["--seed", "-1"], "--seed: '-1' is not a number from 0 to"),
         (["--timeframe", "fortnight"], "timeframe 'fortnight': "),
+        (["--overlay", "moon"], "--overlay: 'moon' is not an overlay; there is sector_rotation"),
         (["--overlay", "sector_rotation"], "--overlay sector_rotation: needs --sectors FILE"),
         (
             ["--overlay", "sector_rotation", "--sectors", "{tmp}/some.csv"],
