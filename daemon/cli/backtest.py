@@ -46,7 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
     [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
     metrics = measure(result.initial_capital, result.times, bars.dates, result.equity, result.trades)
     if write_report:
-        write_report(arguments.report, result, metrics, bars)
+        try:
+            write_report(arguments.report, result, metrics, bars)
+        except OSError as error:
+            raise UserError(f"--report: {arguments.report}: {error.strerror}") from error
     print(orjson.dumps(as_json(result, metrics, bars)).decode() if arguments.json else as_text(result, metrics, bars))
     return 0
 

@@ -278,6 +278,12 @@ def test_without_plotly_the_report_says_how_to_get_it(
     assert err == "nightdesk: --report: needs plotly.offline; install it with: pip install 'nightdesk[report]'\n"
 
 
+def test_a_report_that_cannot_be_written_is_said_in_one_line(run: Run, bars: Path, tmp_path: Path) -> None:
+    code, out, err = run("momentum_basic", "--bars", bars, "--report", tmp_path)
+    assert (code, out) == (1, "")
+    assert err == f"nightdesk: --report: {tmp_path}: Is a directory\n"
+
+
 def console(*arguments: object) -> list[str]:
     return [str(Path(sys.executable).with_name("nightdesk")), "backtest", *map(str, arguments)]
 
