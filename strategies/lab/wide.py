@@ -1,8 +1,8 @@
 """The fast backtest of many parameter sets: all accounts move one bar at a time, each rule one array operation.
 
-A lane is one symbol in one parameter set. Lanes lie (symbols, sets) in memory, so that adding up over symbols takes
-them in their order, as the plain engine does; the results are the same to the bit. Sparse steps (fills) name lanes by
-their flat number, symbol * sets + set.
+A lane is one symbol in one parameter set; its number is symbol * sets + set. Arrays over lanes are flat, and seen as
+grids (symbols, sets) where a bar's prices meet them: adding up over symbols then takes them in their order, as the
+plain engine does. The results are the same to the bit.
 """
 
 from typing import Any
@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from strategies.bars import Bars
 from strategies.base import Decisions
-from strategies.lab.chance import Purpose, symbol_key, uniforms
+from strategies.lab.chance import Purpose
 from strategies.lab.costs import Costs
 from strategies.lab.fills import NO_STOP, NO_TARGET, SMALLEST_ORDER
 from strategies.lab.ledger import Ledger
 from strategies.lab.result import Account
 from strategies.lab.schedule import delisted, session_over
 from strategies.lab.trades import REASONS, Reason
+from strategies.lab.venue import Venue
 
+Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Lanes = NDArray[np.intp]
 Codes = NDArray[np.int8]
@@ -27,64 +29,7 @@ _CODE = {reason: np.int8(code) for code, reason in enumerate(REASONS)}
 _STAYING = np.int8(-1)
 _LEAST = np.finfo(np.float64).min
 _HARDLY_A_DOLLAR = 0.99 * SMALLEST_ORDER  # an account with less to spend buys nothing, however it is rounded
-
-
-class Venue:
-    """`fills.Market` for all lanes at once: the same prices and the same chance, to the bit."""
-
-    def __init__(self, bars: Bars, costs: Costs, runs: NDArray[np.uint64], lot: float) -> None:
-        """`runs` (sets,) are the `chance.run_key`s. Costs must not depend on the quantity."""
-        self._costs, self._lot = costs, lot
-        self._runs = runs
-        self._symbols = np.array([symbol_key(symbol) for symbol in bars.symbols], np.uint64)
-        spread = np.array([costs.spread(symbol) for symbol in bars.symbols])
-        slippage = {"percent": np.full_like(spread, costs.slippage_amount), "spread": costs.slippage_amount * spread}
-        self._fraction = spread / 2 + slippage.get(costs.slippage_type, np.zeros_like(spread))
-        self._dollars = costs.slippage_amount if costs.slippage_type == "fixed" else 0.0
-        self.limited = not np.isinf(costs.participation)
-
-    def rejected(self, symbols: Lanes, sets: Lanes, time: NDArray[np.int64], purpose: Purpose) -> NDArray[np.bool_]:
-        """Which orders are refused; `time` broadcasts."""
-        return uniforms(self._runs[sets], self._symbols[symbols], time, purpose) < self._costs.reject_rate
-
-    def bought_at(self, reference: Floats, symbols: Lanes, sets: Lanes, time: NDArray[np.int64]) -> Floats:
-        """Prices of buying, dollars a share."""
-        fraction = self._fraction[symbols]
-        if self._costs.worse_fill_rate:
-            fraction = fraction + self._worse(symbols, sets, time, Purpose.WORSE_ENTRY)
-        price: Floats = reference * (1.0 + fraction) + self._dollars
-        return price
-
-    def sold_at(self, reference: Floats, symbols: Lanes, sets: Lanes, time: NDArray[np.int64]) -> Floats:
-        """Prices of selling, dollars a share."""
-        fraction = self._fraction[symbols]
-        if self._costs.worse_fill_rate:
-            fraction = fraction + self._worse(symbols, sets, time, Purpose.WORSE_EXIT)
-        price: Floats = np.maximum(reference * (1.0 - fraction) - self._dollars, 0.0)
-        return price
-
-    def commission(self, notional: Floats) -> Floats:
-        """Of each fill, in dollars."""
-        fee = notional * (self._costs.commission_bps / 10_000)
-        return np.maximum(fee, self._costs.commission_min) if self._costs.commission_min else fee
-
-    def spendable(self, cash: Floats) -> Floats:
-        """What an order may cost so that the cash covers it with its fee."""
-        spendable = cash / (1.0 + self._costs.commission_bps / 10_000)
-        return np.minimum(spendable, cash - self._costs.commission_min)
-
-    def capacity(self, volume: Floats) -> Floats:
-        """Shares that bars of these volumes fill at most."""
-        return self.whole_lots(volume * self._costs.participation)
-
-    def whole_lots(self, quantity: Floats) -> Floats:
-        """Rounded down to whole lots; a lot of 0 is unrounded."""
-        return np.floor(quantity / self._lot) * self._lot if self._lot else quantity
-
-    def _worse(self, symbols: Lanes, sets: Lanes, time: NDArray[np.int64], purpose: Purpose) -> Floats:
-        drawn = uniforms(self._runs[sets], self._symbols[symbols], time, purpose)
-        rate = self._costs.worse_fill_rate
-        return np.where(drawn < rate, drawn / rate * self._costs.worse_fill_max, 0.0)
+_NONE = np.zeros(0, np.intp)
 
 
 class WideBacktest:
@@ -95,51 +40,56 @@ class WideBacktest:
     ) -> None:
         """`runs` are the `chance.run_key`s of the sets. Costs must not depend on the quantity."""
         sets, symbols = len(runs), len(bars.symbols)
-        lanes = (symbols, sets)
-        accounts = lanes if separate_cash else (sets,)
-        self.equity = np.empty((len(bars), *accounts))
+        lanes = sets * symbols
+        accounts = lanes if separate_cash else sets
+        self.equity = np.empty((len(bars), accounts))
         self.alive = np.ones(accounts, np.bool_)
         self.killed_at = np.zeros(accounts, np.int64)  # where not alive
         self.ledger = Ledger(sets, bars.times)
         self._bars, self._account, self._costs = bars, account, costs
-        self._sets, self._separate = sets, separate_cash
+        self._sets, self._grid, self._separate = sets, (symbols, sets), separate_cash
         self._venue = Venue(bars, costs, np.array(runs, np.uint64), account.lot)
+        self._delisted = delisted(bars)
+        self._session_over: Bools | None = None
+        self._symbol_of, self._set_of = np.divmod(np.arange(lanes), sets)
+        self._account_of = np.arange(lanes) if separate_cash else self._set_of
+        # By account.
         self._cash = np.full(accounts, account.capital, np.float64)
-        self._worth = np.full(accounts, account.capital, np.float64)
-        self._peak = np.full(accounts, account.capital, np.float64)
+        self._worth = self._cash.copy()
+        self._peak = self._cash.copy()
         self._open_positions = np.zeros(accounts, np.intp)
-        self._quantity = np.zeros(lanes)
-        self._held = np.zeros(lanes, np.bool_)
+        # By lane.
         self._wanted = np.zeros(lanes, np.bool_)
         self._wish = np.zeros((sets, symbols))  # the score of what is wanted
+        self._held = np.zeros(lanes, np.bool_)
         self._leaving = np.full(lanes, _STAYING)
+        self._quantity = np.zeros(lanes)
         self._stop = np.full(lanes, NO_STOP)
         self._target = np.full(lanes, NO_TARGET)
         self._high_water = np.zeros(lanes)
         self._age = np.zeros(lanes, np.intp)
         self._entry_row = np.zeros(lanes, np.intp)
         self._bought = np.zeros(lanes)
-        self._sold = np.zeros((4, *lanes))  # fills, proceeds, fees and slippage of exits under way
+        self._sold = np.zeros((4, lanes))  # fills, proceeds, fees and slippage of exits under way
         self._last_row = np.zeros(symbols, np.intp)
-        self._session_over: NDArray[np.bool_] | None = None
-        self._delisted = delisted(bars)
 
     def block(self, start: int, decisions: Decisions) -> None:
         """Trade through the bar times from `start` on, as many as `decisions` has."""
         bars, stop = self._bars, start + len(decisions.enter)
-        self._enter, self._leave = (
-            np.ascontiguousarray(mask.transpose(0, 2, 1)) for mask in (decisions.enter, decisions.leave)
+        self._enters, self._leaves = (
+            np.ascontiguousarray(mask.transpose(0, 2, 1)).reshape(stop - start, -1)
+            for mask in (decisions.enter, decisions.leave)
         )
-        self._score = decisions.score
-        self._open, self._high, self._low, self._close = (
-            (prices[start:stop] / bars.price_scale)[:, :, None]
-            for prices in (bars.open, bars.high, bars.low, bars.close)
-        )
-        self._volume = bars.volume[start:stop] / bars.volume_scale
+        self._scores = decisions.score
+        self._prices = [
+            prices[start:stop] / bars.price_scale for prices in (bars.open, bars.high, bars.low, bars.close)
+        ]
+        self._volumes = bars.volume[start:stop] / bars.volume_scale
         self._stop_loss, self._take_profit, self._trailing, self._longest = (
             None if values is None else values[:, 0]
             for values in (decisions.stop_loss, decisions.take_profit, decisions.trailing_stop, decisions.max_holding)
         )
+        self._protected = any(x is not None for x in (self._stop_loss, self._take_profit, self._trailing))
         if decisions.session_end and self._session_over is None:
             self._session_over = session_over(bars)
         for row in range(start, stop):
@@ -154,111 +104,115 @@ class WideBacktest:
 
     def _bar(self, row: int, here: int) -> None:
         """One bar time: row `row` of the bars, row `here` of the block."""
-        self._row, self._here = row, here
-        present = None if self._bars.complete else self._bars.present[row][:, None]
+        self._row, self._time = row, self._bars.times[row]
+        self._open, self._high, self._low, self._close = (prices[here] for prices in self._prices)
+        self._volume = self._volumes[here]
+        self._fresh: list[Lanes] = []
+        present = None if self._bars.complete else self._bars.present[row][self._symbol_of]
         if present is None:
             self._last_row[:] = row
         else:
-            self._last_row[present[:, 0]] = row
+            self._last_row[self._bars.present[row]] = row
         if self._session_over is not None and self._session_over[row]:
             self._order_exits(np.flatnonzero(self._held), Reason.SESSION_END)
             self._wanted.fill(False)
-        self._leave_at_open(present)
+        touched = self._leave_at_open(present)
         self._enter_at_open(present)
-        self._leave_inside(present)
+        if self._protected:
+            self._leave_inside(touched)
         if self._delisted is not None and self._delisted[row].any():
-            self._close_out(np.flatnonzero(self._held & self._delisted[row][:, None]))
-        self._complete_bar(present)
+            self._close_out(np.flatnonzero(self._held & self._delisted[row][self._symbol_of]))
+        self._complete_bar(present, self._leaves[here])
         self._mark()
-        self._take_wishes(present)
+        self._take_wishes(present, self._enters[here], self._scores[here])
 
     # ----------------------------------------------------------------------------------------------------------- exits
 
-    def _leave_at_open(self, present: NDArray[np.bool_] | None) -> None:
-        open_ = self._open[self._here]
-        mask = self._leaving != _STAYING
-        if self._stop_loss is not None or self._trailing is not None:
-            mask |= open_ <= self._floor()
-        if self._take_profit is not None:
-            mask |= open_ >= self._target
-        if present is not None:
-            mask &= present
-        lanes = np.flatnonzero(mask)
-        if not lanes.size:
-            return
-        reference = open_.ravel()[lanes // self._sets]
-        reason = self._leaving.ravel()[lanes]
-        gapped = np.where(
-            reference <= self._floor().ravel()[lanes], self._stop_reason(lanes), _CODE[Reason.TAKE_PROFIT]
-        )
-        self._sell(lanes, reference, np.where(reason == _STAYING, gapped, reason))
+    def _leave_at_open(self, present: Bools | None) -> Lanes:
+        """Fill the exits of the open. Returns the lanes whose stop or target this bar reaches only inside."""
+        due, inside = self._leaving != _STAYING, _NONE
+        if self._protected:
+            touched = (
+                np.flatnonzero(self._touched() > due)
+                if present is None
+                else (np.flatnonzero((self._touched() > due) & present))
+            )
+            open_, floor = self._open[self._symbol_of[touched]], self._floor(touched)
+            stopped = open_ <= floor
+            gapped = stopped | (open_ >= self._target[touched])
+            at_open, inside = touched[gapped], touched[~gapped]
+            self._leaving[at_open] = self._reason(at_open, stopped[gapped])
+            due[at_open] = True
+        lanes = np.flatnonzero(due if present is None else due & present)
+        if lanes.size:
+            self._sell(lanes, self._open[self._symbol_of[lanes]], self._leaving[lanes])
+        return inside
 
-    def _leave_inside(self, present: NDArray[np.bool_] | None) -> None:
-        """Stops and targets; not for a position whose order was already out at the open of this bar."""
-        protected = self._stop_loss is not None or self._trailing is not None
-        if not protected and self._take_profit is None:
-            return
-        floor = self._floor()
-        mask = self._low[self._here] <= floor
+    def _touched(self) -> Bools:
+        """Lanes held since before this bar whose stop or target lies within its range."""
+        floor = self._stop
+        if self._trailing is not None:
+            floor = np.maximum(floor, (self._high_water.reshape(self._grid) * (1.0 - self._trailing)).ravel())
+        mask: Bools = self._low[:, None] <= floor.reshape(self._grid)
         if self._take_profit is not None:
-            mask |= self._high[self._here] >= self._target
-        mask &= self._leaving == _STAYING
-        if present is not None:
-            mask &= present
-        lanes = np.flatnonzero(mask)
-        if not lanes.size:
-            return
-        symbols = lanes // self._sets
-        open_, floor = self._open[self._here].ravel()[symbols], floor.ravel()[lanes]
-        stopped = self._low[self._here].ravel()[symbols] <= floor
-        target = np.maximum(open_, self._target.ravel()[lanes])
-        reference = np.where(stopped, np.minimum(open_, floor), target)
-        self._sell(lanes, reference, np.where(stopped, self._stop_reason(lanes), _CODE[Reason.TAKE_PROFIT]))
+            mask |= self._high[:, None] >= self._target.reshape(self._grid)
+        return mask.ravel()
 
-    def _floor(self) -> Floats:
+    def _leave_inside(self, touched: Lanes) -> None:
+        """Stops and targets inside the bar, also of what was bought at its open."""
+        if self._fresh:
+            fresh = np.concatenate(self._fresh)
+            symbols = self._symbol_of[fresh]
+            hit = (self._low[symbols] <= self._floor(fresh)) | (self._high[symbols] >= self._target[fresh])
+            touched = np.sort(np.concatenate((touched, fresh[hit])))
+        if not touched.size:
+            return
+        symbols, floor = self._symbol_of[touched], self._floor(touched)
+        open_, stopped = self._open[symbols], self._low[symbols] <= floor
+        reference = np.where(stopped, np.minimum(open_, floor), np.maximum(open_, self._target[touched]))
+        self._sell(touched, reference, self._reason(touched, stopped))
+
+    def _floor(self, lanes: Lanes) -> Floats:
         """The price at or below which each lane is stopped out."""
         if self._trailing is None:
-            return self._stop
-        trailing: Floats = np.maximum(self._stop, self._high_water * (1.0 - self._trailing))
-        return trailing
+            return self._stop[lanes]
+        trailing = self._high_water[lanes] * (1.0 - self._trailing[self._set_of[lanes]])
+        floor: Floats = np.maximum(self._stop[lanes], trailing)
+        return floor
 
-    def _stop_reason(self, lanes: Lanes) -> Codes | np.int8:
-        if self._trailing is None:
-            return _CODE[Reason.STOP_LOSS]
-        trails = self._floor().ravel()[lanes] > self._stop.ravel()[lanes]
-        return np.where(trails, _CODE[Reason.TRAILING_STOP], _CODE[Reason.STOP_LOSS])
+    def _reason(self, lanes: Lanes, stopped: Bools) -> Codes:
+        stop: Codes | np.int8 = _CODE[Reason.STOP_LOSS]
+        if self._trailing is not None:
+            stop = np.where(self._floor(lanes) > self._stop[lanes], _CODE[Reason.TRAILING_STOP], stop)
+        return np.where(stopped, stop, _CODE[Reason.TAKE_PROFIT])
 
     def _order_exits(self, lanes: Lanes, reason: Reason) -> None:
         """Leave at the next open. An exit that was ordered before keeps its reason."""
-        leaving = self._leaving.ravel()
-        leaving[lanes[leaving[lanes] == _STAYING]] = _CODE[reason]
+        self._leaving[lanes[self._leaving[lanes] == _STAYING]] = _CODE[reason]
 
     def _sell(self, lanes: Lanes, reference: Floats, reason: Codes) -> None:
         """Send exits; where one is rejected or fills in part, the rest is sent again for the next open."""
-        time = self._bars.times[self._row]
-        self._leaving.ravel()[lanes] = reason
-        symbols, sets = np.divmod(lanes, self._sets)
+        self._leaving[lanes] = reason
+        symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
         if self._costs.reject_rate:
-            taken = ~self._venue.rejected(symbols, sets, time, Purpose.REJECT_EXIT)
+            taken = ~self._venue.rejected(symbols, sets, self._time, Purpose.REJECT_EXIT)
             lanes, symbols, sets, reference, reason = _only(taken, lanes, symbols, sets, reference, reason)
-        quantity = self._quantity.ravel()[lanes]
+        quantity = self._quantity[lanes]
         if self._venue.limited:
-            bought_now = np.where(self._entry_row.ravel()[lanes] == self._row, self._bought.ravel()[lanes], 0.0)
-            most = self._venue.capacity(self._volume[self._here][symbols]) - bought_now
+            bought_now = np.where(self._entry_row[lanes] == self._row, self._bought[lanes], 0.0)
+            most = self._venue.capacity(self._volume[symbols]) - bought_now
             taken = most > 0
             lanes, symbols, sets, reference, reason = _only(taken, lanes, symbols, sets, reference, reason)
             quantity = np.minimum(quantity[taken], most[taken])
-        price = self._venue.sold_at(reference, symbols, sets, time)
+        price = self._venue.sold_at(reference, symbols, sets, self._time)
         self._settle(lanes, self._row, quantity, price, reference, reason)
 
     def _close_out(self, lanes: Lanes) -> None:
         """Sell at the symbols' last closes, in their last bars."""
-        symbols, sets = np.divmod(lanes, self._sets)
-        rows = self._last_row[symbols]
-        close = self._close[self._here].ravel()[symbols]
+        symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
+        rows, close = self._last_row[symbols], self._close[symbols]
         price = self._venue.sold_at(close, symbols, sets, self._bars.times[rows])
-        reason = np.full(len(lanes), _CODE[Reason.END_OF_DATA])
-        self._settle(lanes, rows, self._quantity.ravel()[lanes], price, close, reason)
+        self._settle(lanes, rows, self._quantity[lanes], price, close, np.full(len(lanes), _CODE[Reason.END_OF_DATA]))
 
     def _settle(
         self, lanes: Lanes, rows: Lanes | int, quantity: Floats, price: Floats, reference: Floats, reason: Codes
@@ -267,136 +221,159 @@ class WideBacktest:
         proceeds = quantity * price
         fees = self._venue.commission(proceeds)
         slippage = np.abs(price - reference) * quantity
-        np.add.at(self._cash.ravel(), self._accounts(lanes), proceeds - fees)
+        np.add.at(self._cash, self._account_of[lanes], proceeds - fees)
         if self._venue.limited:
-            self._quantity.ravel()[lanes] -= quantity
-            sold = self._sold.reshape(4, -1)
-            sold[:, lanes] += (np.ones(len(lanes)), proceeds, fees, slippage)
-            done = self._quantity.ravel()[lanes] <= 0
+            self._quantity[lanes] -= quantity
+            self._sold[:, lanes] += (np.ones(len(lanes)), proceeds, fees, slippage)
+            done = self._quantity[lanes] <= 0
             lanes, price, reason = lanes[done], price[done], reason[done]
             rows = rows if isinstance(rows, int) else rows[done]
-            fills, proceeds, fees, slippage = sold[:, lanes]
-            price = np.where(fills == 1, price, proceeds / self._bought.ravel()[lanes])
-            sold[:, lanes] = 0.0
+            fills, proceeds, fees, slippage = self._sold[:, lanes]
+            price = np.where(fills == 1, price, proceeds / self._bought[lanes])
+            self._sold[:, lanes] = 0.0
         self.ledger.leave(lanes, rows, price, proceeds, fees, slippage, reason)
-        np.subtract.at(self._open_positions.ravel(), self._accounts(lanes), 1)
-        self._quantity.ravel()[lanes] = 0.0
-        self._held.ravel()[lanes] = False
-        self._leaving.ravel()[lanes] = _STAYING
-        self._stop.ravel()[lanes] = NO_STOP
-        self._target.ravel()[lanes] = NO_TARGET
-        self._high_water.ravel()[lanes] = 0.0
-
-    def _accounts(self, lanes: Lanes) -> Lanes:
-        return lanes if self._separate else lanes % self._sets
+        np.subtract.at(self._open_positions, self._account_of[lanes], 1)
+        self._quantity[lanes] = 0.0
+        self._held[lanes] = False
+        self._leaving[lanes] = _STAYING
+        if self._protected:
+            self._stop[lanes] = NO_STOP
+            self._target[lanes] = NO_TARGET
+            self._high_water[lanes] = 0.0
 
     # --------------------------------------------------------------------------------------------------------- entries
 
-    def _enter_at_open(self, present: NDArray[np.bool_] | None) -> None:
+    def _enter_at_open(self, present: Bools | None) -> None:
         """The best scores first, then in the order of symbols; what does not fit is dropped."""
-        able = (self._open_positions < self._account.max_positions) & (self._spend() >= _HARDLY_A_DOLLAR)
-        mask = self._wanted & able
+        mask = self._wanted
         if present is not None:
-            mask &= present
+            mask = mask & present
         if self._bars.members is not None:
-            mask &= self._bars.members[self._row][:, None]
+            mask = mask & self._bars.members[self._row][self._symbol_of]
         if self._costs.reject_rate:
             lanes = np.flatnonzero(mask)
-            time = self._bars.times[self._row]
-            refused = self._venue.rejected(*np.divmod(lanes, self._sets), time, Purpose.REJECT_ENTRY)
-            mask.ravel()[lanes[refused]] = False
+            symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
+            refused = self._venue.rejected(symbols, sets, self._time, Purpose.REJECT_ENTRY)
+            mask = mask.copy()
+            mask[lanes[refused]] = False
+        budget = self._account.fraction * self._worth
         if self._separate:
-            self._buy(np.flatnonzero(mask))
+            self._buy([np.flatnonzero(mask)], budget)
             return
-        accounts = np.flatnonzero(mask.any(axis=0))
+        able = self._able(budget)
+        accounts = np.flatnonzero(mask.reshape(self._grid).any(axis=0) & able)
         # A score of minus infinity is a score; here minus infinity means that nothing is left to choose.
-        choice = np.where(mask[:, accounts].T, np.maximum(self._wish[accounts], _LEAST), -np.inf)
-        while accounts.size:
-            best = choice.argmax(axis=1)
-            turn = np.arange(len(accounts))
-            left = choice[turn, best] > -np.inf
-            self._buy(best[left] * self._sets + accounts[left])
-            choice[turn, best] = -np.inf
-            left &= (self._open_positions < self._account.max_positions)[accounts]
-            left &= (self._spend() >= _HARDLY_A_DOLLAR)[accounts]
+        choice = np.where(mask.reshape(self._grid)[:, accounts].T, np.maximum(self._wish[accounts], _LEAST), -np.inf)
+        while accounts.size and not self._buy(self._ranked(accounts, choice), budget):
+            left = self._able(budget)[accounts]
             accounts, choice = accounts[left], choice[left]
 
-    def _spend(self) -> Floats:
-        """What the next order of each account may cost."""
-        return np.minimum(self._account.fraction * self._worth, self._venue.spendable(self._cash))
+    def _able(self, budget: Floats) -> Bools:
+        """Accounts with a position and a dollar to spare."""
+        spend = np.minimum(budget, self._venue.spendable(self._cash))
+        return (self._open_positions < self._account.max_positions) & (spend >= _HARDLY_A_DOLLAR)
 
-    def _buy(self, lanes: Lanes) -> None:
-        """Buy at the open, one lane of an account at most."""
-        symbols, sets = np.divmod(lanes, self._sets)
-        accounts = self._accounts(lanes)
-        reference = self._open[self._here].ravel()[symbols]
-        price = self._venue.bought_at(reference, symbols, sets, self._bars.times[self._row])
-        quantity = self._venue.whole_lots(self._spend().ravel()[accounts] / price)
-        filled = quantity * price >= SMALLEST_ORDER
-        if self._venue.limited:
-            most = self._venue.capacity(self._volume[self._here][symbols])
-            filled &= most > 0
-            quantity = np.minimum(quantity, most)
-        if not filled.all():
-            lanes, accounts, reference, price, quantity = _only(filled, lanes, accounts, reference, price, quantity)
-        notional = quantity * price
-        fee = self._venue.commission(notional)
-        self._cash.ravel()[accounts] -= notional + fee
-        self._open_positions.ravel()[accounts] += 1
+    def _ranked(self, accounts: Lanes, choice: Floats) -> list[Lanes]:
+        """The first choice of every account, then the second, as far as positions are free; they are crossed out."""
+        turns: list[Lanes] = []
+        free = self._account.max_positions - self._open_positions[accounts]
+        everyone = np.arange(len(accounts))
+        for turn in range(int(free.max())):
+            best = choice.argmax(axis=1)
+            chosen = np.flatnonzero((choice[everyone, best] > -np.inf) & (free > turn))
+            if not chosen.size:
+                break
+            best = best[chosen]
+            choice[chosen, best] = -np.inf
+            turns.append(best * self._sets + accounts[chosen])
+        return turns
+
+    def _buy(self, turns: list[Lanes], budget: Floats) -> bool:
+        """Buy at the open, turn by turn, each at most one lane of an account. Whether every order has filled."""
+        lanes = np.concatenate(turns) if turns else _NONE
+        if not lanes.size:
+            return True
+        symbols, sets, accounts = self._symbol_of[lanes], self._set_of[lanes], self._account_of[lanes]
+        reference = self._open[symbols]
+        price = self._venue.bought_at(reference, symbols, sets, self._time)
+        most = self._venue.capacity(self._volume[symbols]) if self._venue.limited else None
+        quantity, fee, start = np.empty(len(lanes)), np.empty(len(lanes)), 0
+        for turn in turns:
+            here = slice(start, start + len(turn))
+            start, at, account = here.stop, price[here], accounts[here]
+            cash = self._cash[account]
+            shares = self._venue.whole_lots(np.minimum(budget[account], self._venue.spendable(cash)) / at)
+            shares[shares * at < SMALLEST_ORDER] = 0.0
+            if most is not None:
+                shares = np.minimum(shares, most[here])
+            notional = shares * at
+            quantity[here], fee[here] = shares, np.where(shares > 0, self._venue.commission(notional), 0.0)
+            self._cash[account] = cash - (notional + fee[here])
+        filled = quantity > 0
+        all_filled = bool(filled.all())
+        if not all_filled:
+            lanes, accounts, reference, price, quantity, fee = _only(
+                filled, lanes, accounts, reference, price, quantity, fee
+            )
+        np.add.at(self._open_positions, accounts, 1)
         self._open_lanes(lanes, price, quantity, fee, np.abs(price - reference) * quantity)
+        return all_filled
 
     def _open_lanes(self, lanes: Lanes, price: Floats, quantity: Floats, fee: Floats, slippage: Floats) -> None:
         self.ledger.enter(lanes, self._row, price, quantity, fee, slippage)
-        self._quantity.ravel()[lanes] = quantity
-        self._held.ravel()[lanes] = True
-        sets = lanes % self._sets
-        if self._stop_loss is not None:
-            self._stop.ravel()[lanes] = price * (1.0 - self._stop_loss[sets])
-        if self._take_profit is not None:
-            self._target.ravel()[lanes] = price * (1.0 + self._take_profit[sets])
-        if self._trailing is not None:
-            self._high_water.ravel()[lanes] = price
+        self._quantity[lanes] = quantity
+        self._held[lanes] = True
+        if self._protected:
+            sets = self._set_of[lanes]
+            self._fresh.append(lanes)
+            self._high_water[lanes] = price
+            if self._stop_loss is not None:
+                self._stop[lanes] = price * (1.0 - self._stop_loss[sets])
+            if self._take_profit is not None:
+                self._target[lanes] = price * (1.0 + self._take_profit[sets])
         if self._longest is not None:
-            self._age.ravel()[lanes] = 0
+            self._age[lanes] = 0
         if self._venue.limited:
-            self._entry_row.ravel()[lanes] = self._row
-            self._bought.ravel()[lanes] = quantity
+            self._entry_row[lanes] = self._row
+            self._bought[lanes] = quantity
 
     # ------------------------------------------------------------------------------------------------------- the close
 
-    def _complete_bar(self, present: NDArray[np.bool_] | None) -> None:
+    def _complete_bar(self, present: Bools | None, leave: Bools) -> None:
         """Order the exits that the bar's close asks for."""
-        self._order_exits(np.flatnonzero(self._leave[self._here] & self._held), Reason.SIGNAL)
+        self._order_exits(np.flatnonzero(leave & self._held), Reason.SIGNAL)
         if self._trailing is not None:
-            np.maximum(self._high_water, self._high[self._here], out=self._high_water, where=self._held)
+            water = self._high_water.reshape(self._grid)
+            np.maximum(water, self._high[:, None], out=water, where=self._held.reshape(self._grid))
         if self._longest is not None:
             self._age += self._held if present is None else self._held & present
-            self._order_exits(np.flatnonzero(self._held & (self._age >= self._longest)), Reason.MAX_HOLDING)
+            full = self._age.reshape(self._grid) >= self._longest
+            self._order_exits(np.flatnonzero(full.ravel() & self._held), Reason.MAX_HOLDING)
 
     def _mark(self) -> None:
         """Equity at the close; the kill switch of each account."""
-        worth = self._quantity * self._close[self._here]
-        self._worth = self._cash + (worth if self._separate else np.add.reduce(worth, axis=0))
+        worth = self._quantity.reshape(self._grid) * self._close[:, None]
+        self._worth = self._cash + (worth.ravel() if self._separate else np.add.reduce(worth, axis=0))
         self.equity[self._row] = self._worth
         np.maximum(self._peak, self._worth, out=self._peak)
         fallen = (self._peak - self._worth) / self._account.capital >= self._account.kill_switch_drawdown
         if fallen.any():
             fallen &= self.alive
             self.alive[fallen] = False
-            self.killed_at[fallen] = self._bars.times[self._row]
-            self._order_exits(np.flatnonzero(self._held & fallen), Reason.KILL_SWITCH)
+            self.killed_at[fallen] = self._time
+            self._order_exits(np.flatnonzero(self._held & fallen[self._account_of]), Reason.KILL_SWITCH)
 
-    def _take_wishes(self, present: NDArray[np.bool_] | None) -> None:
+    def _take_wishes(self, present: Bools | None, enter: Bools, score: Floats) -> None:
         """Entries for the next open of what is not held; wishes without a bar since then wait."""
-        wanted = self._enter[self._here] > self._held
+        wanted = enter > self._held
         if present is None:
-            self._wanted, self._wish = wanted, self._score[self._here]
+            self._wanted, self._wish = wanted, score
         else:
             self._wanted = np.where(present, wanted, self._wanted)
-            self._wish = np.where(wanted.T, self._score[self._here], self._wish)
+            self._wish = np.where(wanted.reshape(self._grid).T, score, self._wish)
         if not self.alive.all():
-            self._wanted &= self.alive
+            self._wanted &= self.alive[self._account_of]
 
 
-def _only(taken: NDArray[np.bool_], *columns: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+def _only(taken: Bools, *columns: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     return tuple(column[taken] for column in columns)
