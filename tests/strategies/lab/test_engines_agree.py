@@ -1,6 +1,7 @@
 """The fast engines give what the plain one gives: every trade, every equity, to the bit, on bars nobody chose."""
 
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 from numpy.random import Generator, default_rng
 
 from strategies.bars import Bars
-from strategies.base import Strategy
+from strategies.base import Strategy, Value
 from strategies.lab import backtest as door
 from strategies.lab.costs import Costs
 from strategies.lab.plain import plain_backtest
 from strategies.lab.result import Account, Result, as_columns
+from strategies.registry import NAMES, load
 from tests.strategies.lab.scripted import DAY, FIRST, MINUTE, Scripted
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -126,36 +128,72 @@ def plainly(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(SEEDS)
 def test_the_engine_that_jumps_agrees_on_random_signals(seed: int) -> None:
-    compare(seed, wide=False)
+    rng = default_rng(seed)
+    bars = some_bars(rng)
+    compare(rng, bars, random_script(rng, bars, int(rng.integers(1, 4))), seed, many=99)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(SEEDS)
 def test_the_engine_for_many_sets_agrees_on_random_signals(seed: int) -> None:
-    compare(seed, wide=True)
-
-
-def compare(seed: int, *, wide: bool) -> None:
     rng = default_rng(seed)
-    symbols, sets = int(rng.integers(1, 6)), int(rng.integers(1 + wide, 5))
+    bars = some_bars(rng)
+    compare(rng, bars, random_script(rng, bars, int(rng.integers(2, 5))), seed, many=2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("many", [2, 99])
+def test_the_engines_agree_on_each_strategy(name: str, many: int, tmp_path: Path) -> None:
+    """Three random parameter sets of each of the ten, over 400 bars of eight symbols, some of them missing."""
+    rng = default_rng(len(name) * many)
+    kind = load(name)
+    bars = random_bars(rng, 400, 8, intraday=kind.timeframe != "1d", missing=float(rng.choice([0.0, 0.05])))
+    calendar = tmp_path / "calendar.csv"
+    dates = np.datetime_as_string(rng.choice(bars.dates, 200))
+    rows = [f"S{n % 8},{date},{('bmo', 'amc')[n % 2]}" for n, date in enumerate(dates)]
+    calendar.write_text("symbol,date,timing\n" + "\n".join(rows) + "\n")
+    sets = [near_default(rng, kind, str(calendar)) for _ in range(3)]
+    trades = compare(rng, bars, kind(bars.symbols, sets), seed=1, many=many)
+    assert trades > 0
+
+
+def near_default(rng: Generator, kind: type[Strategy], calendar: str) -> dict[str, Value]:
+    """Each parameter somewhere in the half of its range that holds the default; a text is the path of a calendar."""
+    values: dict[str, Value] = {}
+    for name, declared in kind.parameters.items():
+        if isinstance(declared.default, str):
+            values[name] = calendar
+            continue
+        low, high = declared.default, (declared.low if rng.random() < 0.5 else declared.high)
+        value = low + (high - low) * rng.random() / 2
+        values[name] = round(value) if isinstance(declared.default, int) else value
+    return values
+
+
+def some_bars(rng: Generator) -> Bars:
     bars = random_bars(
         rng,
-        int(rng.integers(1, 120)),
-        symbols,
+        length=int(rng.integers(1, 120)),
+        symbols=int(rng.integers(1, 6)),
         intraday=bool(rng.random() < 0.3),
         missing=float(rng.choice([0.0, 0.0, 0.2])),
     )
     if rng.random() < 0.3:
         random_members(rng, bars)
-    strategy = random_script(rng, bars, sets)
-    account, costs = random_account(rng, symbols), random_costs(rng)
+    return bars
+
+
+def compare(rng: Generator, bars: Bars, strategy: Strategy, seed: int, many: int) -> int:
+    """Run both engines, the fast one in random blocks. Returns the number of trades."""
+    account, costs = random_account(rng, len(bars.symbols)), random_costs(rng)
     plain = plainly(type(strategy)(bars.symbols, strategy.values), bars, account, costs, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(door, "_MANY", 2 if wide else 99)
-        patch.setattr(door, "_CELLS", int(rng.integers(1, 400)))
+        patch.setattr(door, "_MANY", many)
+        patch.setattr(door, "_CELLS", int(rng.integers(1, 400 * len(plain))))
         fast = door.backtest(strategy, bars, account=account, costs=costs, seed=seed)
     for result, reference in zip(fast, plain, strict=True):
         assert_equal(result, reference)
+    return sum(len(result.trades) for result in plain)
