@@ -5,7 +5,7 @@ and comparisons of them are exact, so a rule decides the same in any order of ev
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -55,6 +55,9 @@ class Block:
         """Minutes from the start of the bar to the session's close; NaN on a date without a session."""
         minutes = np.where(self.session_open < 0, np.nan, (self.session_close - self.times) / MINUTE)
         return minutes[:, None, None]
+
+
+COLUMNS = ("times", "open", "high", "low", "close", "volume", "present")
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,11 @@ class Bars:
     def complete(self) -> bool:
         """Whether no bar is missing."""
         return bool(self.present.all())
+
+    def rows(self, start: int, stop: int) -> "Bars":
+        """The bars of times[start:stop] as a series of its own."""
+        cut = {name: getattr(self, name)[start:stop] for name in COLUMNS}
+        return replace(self, **cut, members=None if self.members is None else self.members[start:stop])
 
     def block(self, start: int, stop: int) -> Block:
         """The bars of times[start:stop]: views, nothing is copied."""

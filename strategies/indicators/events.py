@@ -63,14 +63,14 @@ class ValueWhen(Indicator):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self.value: Floats = np.full((1, len(shape.symbols)), np.nan)
+        self.value: Floats = np.empty((0, len(shape.symbols)))  # as many lanes as the first block will have
 
     def update(self, condition: Bools, values: Series) -> Floats:
         """The value; NaN before the condition ever held."""
         condition, values = np.broadcast_arrays(self._shape.pack(condition), self._shape.pack(values))
         rows = np.arange(1, len(condition) + 1)[:, None, None]
         latest = np.maximum.accumulate(np.where(condition, rows, 0), axis=0)
-        remembered = np.broadcast_to(self.value, condition.shape[1:])
+        remembered = np.broadcast_to(self.value if self.value.size else np.nan, condition.shape[1:])
         result = np.take_along_axis(np.concatenate((remembered[None], values)), latest, axis=0)
         last_rows = np.broadcast_to(self._shape.counts, remembered.shape)[None]
         self.value = np.take_along_axis(np.concatenate((remembered[None], result)), last_rows, axis=0)[0]
