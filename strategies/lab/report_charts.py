@@ -13,6 +13,7 @@ from strategies.lab.result import Result
 from strategies.lab.trades import REASONS, Floats
 
 MOST_POINTS = 3_000  # a line; the screen shows fewer
+MOST_MARKS = 1_000  # trades of one symbol, the last ones
 MOST_SYMBOLS = 12  # to choose from in the chart of trades
 
 LINE, FALL, GAIN, LOSS, QUIET = "#2457a6", "#c0392b", "#14804a", "#c0392b", "#8a93a1"
@@ -101,7 +102,7 @@ def _trades_of(result: Result, bars: Bars, symbol: int) -> list[Any]:
     closes = bars.close[there, symbol] / bars.price_scale[symbol]
     shown = _extremes(closes)
     trades = result.trades
-    own = np.flatnonzero(trades.symbol == symbol)
+    own = np.flatnonzero(trades.symbol == symbol)[-MOST_MARKS:]
     outcome = [f"{REASONS[trades.reason[n]].replace('_', ' ')}, {trades.pnl[n]:+,.2f}" for n in own]
     return [
         go.Scatter(
