@@ -59,7 +59,7 @@ def test_a_run_without_trades_has_a_report_too() -> None:
 def test_a_page_of_many_bars_and_trades_stays_readable() -> None:
     written = report(EveryOther, "A", 20_000)
     assert len(written) < len(get_plotlyjs()) + 1_000_000
-    assert re.search(r"Trades \(\d,\d{3}\)", written)
+    assert re.search(r"Trades \(\d+,\d{3}\)", written)
     assert "The last 1,000." in written
 
 
