@@ -295,8 +295,8 @@ class Strategy(Parametrised):
         if value is None:
             return None
         array = np.asarray(value)
-        if not np.all(array > 0):
-            raise StrategyError(f"{self._line()}: {name} is {value}, not above 0")
         if array.ndim and array.shape not in {(self.shape.sets, 1), (1, 1)}:
             raise StrategyError(f"{self._line()}: {name} has shape {array.shape}, not (sets, 1)")
+        if not np.all(array > 0):
+            raise StrategyError(f"{self._line()}: {name} is {value}, not above 0")
         return np.broadcast_to(array.astype(kind), (self.shape.sets, 1))

@@ -78,7 +78,7 @@ class Shape:
         running = mask.cumsum(axis=0)
         self._present, self.counts = present, running[-1]
         self._place = np.maximum(running - 1, 0)
-        self._order = np.argsort(~mask, axis=0, kind="stable")[: self.counts.max()]
+        self._order = np.argsort(~mask, axis=0, kind="stable")[: max(self.counts.max(), 1)]
 
     def end(self) -> None:
         """The block has been seen by every indicator."""
