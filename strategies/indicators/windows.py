@@ -12,6 +12,7 @@ from strategies.lanes import Shape
 
 Pair = tuple[Series, ...]
 
+WINDOWS_AT_ONCE = 1024
 WIDEST = 2**32.5
 """Up to this range times n, n·Σx² - (Σx)² of n values fits 64 bits: it is at most (range·n)²/4."""
 
@@ -172,8 +173,10 @@ class Percentile(Indicator):
         result = np.empty((len(joined) + 1 - depth, len(self._n), joined.shape[2]))
         for variant, (n, percent) in enumerate(zip(self._n[:, 0], self._percent[:, 0], strict=True)):
             windows = sliding_window_view(lane(joined, variant)[depth - n :], n, axis=0)
-            for row, window in enumerate(windows):  # a row at a time: all windows at once would need n times the memory
-                result[row, variant] = percentile(window, percent)
+            # Some at a time: all windows at once would need n times the memory of the bars.
+            step = max(WINDOWS_AT_ONCE // windows.shape[1], 1)
+            for row in range(0, len(windows), step):
+                result[row : row + step, variant] = percentile(windows[row : row + step], percent)
         return self._spread(self._undefine(result))
 
 
@@ -242,7 +245,7 @@ def percentile(values: Floats, percent: float) -> Floats:
     position = percent / 100 * (values.shape[-1] - 1)
     below = int(position)
     above = min(below + 1, values.shape[-1] - 1)
-    ranked = np.partition(values, (below, above), axis=-1)
+    ranked = np.sort(values, axis=-1)  # three times as fast as np.partition for two ranks
     low, high, part = ranked[..., below], ranked[..., above], position - below
     result: Floats = low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
     return result
