@@ -149,6 +149,8 @@ def _first_unreadable_row(path: Path, header: Sequence[str]) -> BadInput | None:
             for name, text in zip(header, fields, strict=True):
                 if name in NUMBERS and not _is_number(text):
                     return BadInput(f"{path}:{line}: {name}: {text!r} is not a number")
+                if not text.isascii():
+                    return BadInput(f"{path}:{line}: {name}: {text!r} is not plain ASCII")
     except (UnicodeDecodeError, csv.Error, StopIteration):
         return BadInput(f"{path}: is not a CSV file in UTF-8")
     return None

@@ -52,7 +52,10 @@ def _faults(table: Table) -> Iterator[tuple[str, Mask, str]]:
     yield "volume", table.numbers["volume"] < 0, "is negative"
     yield "high", table.numbers["high"] < table.numbers["low"], "is below low {low}"
     # Rounded as the bars will be: adjusted prices carry noise in their last digits.
-    units = {name: np.rint(table.numbers[name] * RAW_UNITS_PER_DOLLAR) for name in PRICES}
+    with np.errstate(over="ignore", invalid="ignore"):  # such numbers are refused above
+        units = {name: np.rint(table.numbers[name] * RAW_UNITS_PER_DOLLAR) for name in PRICES}
+    for name in PRICES:
+        yield name, units[name] < 1, f"is less than half of 1/{RAW_UNITS_PER_DOLLAR} dollar"
     for name in ("open", "close"):
         yield name, units[name] > units["high"], "is above high {high}"
         yield name, units[name] < units["low"], "is below low {low}"

@@ -144,7 +144,9 @@ def test_parquet_and_gzip_hold_the_same_bars(tmp_path: Path, kind: str) -> None:
             "AAPL,2024-06-30T13:30:00Z,10,12,9,11,5",
             "time: 2024-06-30T13:30:00Z comes after 2024-07-01T13:30:00Z, a later bar of this symbol",
         ),
+        ("AAPL,2024-07-02T13:30:00Z,10,12,0.00001,11,5", "low: 0.00001 is less than half of 1/10000 dollar"),
         (",2024-07-02T13:30:00Z,10,12,9,11,5", "symbol: it is empty"),
+        ("ŁÓDŹ,2024-07-02T13:30:00Z,10,12,9,11,5", "symbol: 'ŁÓDŹ' is not plain ASCII"),
     ],
 )
 def test_a_bad_row_is_named_by_file_line_and_field(tmp_path: Path, row: str, complaint: str) -> None:
@@ -152,6 +154,27 @@ def test_a_bad_row_is_named_by_file_line_and_field(tmp_path: Path, row: str, com
     after = "MSFT,2024-07-01T13:30:00Z,10,11,9,10.5,1000\n" * 2
     path = write(tmp_path, HEADER + FIRST + "\n" + row + "\n" + after)
     assert refused(path) == f"bars.csv:4: {complaint}"
+
+
+SPLINTERS = st.sampled_from(
+    [b",", b"\n", b"\r", b'"', b"#", b"-", b"\0", b"\xff", b"nan", b"1e400", b"now", b"9" * 30, b""]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 30), SPLINTERS), min_size=1, max_size=4))
+def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, damages: list[tuple[int, int, bytes]]) -> None:
+    text = (HEADER + FIRST + SECOND + FIRST.replace("AAPL", "MSFT")).encode()
+    for at, removed, splinter in damages:
+        text = text[:at] + splinter + text[at + removed :]
+    path = tmp_path / "bars.csv"
+    path.write_bytes(text)
+    try:
+        bars = read_bars(path)
+    except BadInput:
+        assert refused(path).startswith("bars.csv")
+    else:
+        assert bars.low[bars.present].min() >= 1
 
 
 def test_noise_in_the_last_digits_of_adjusted_prices_is_no_fault(tmp_path: Path) -> None:
