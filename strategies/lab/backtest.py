@@ -1,12 +1,14 @@
 """The door to the backtest: one strategy with all its parameter sets, over all bars."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from strategies.bars import Bars
 from strategies.base import Decisions, Strategy
+from strategies.lab.apart import ApartBacktest, suits
 from strategies.lab.chance import run_key
 from strategies.lab.costs import DEFAULT, Costs
 from strategies.lab.jump import JumpBacktest
@@ -35,46 +37,150 @@ def backtest(
 
     `progress(done, of)` is called now and then with bar times.
     """
-    keys = [run_key(seed, strategy.name, values) for values in strategy.values]
-    if len(keys) < _MANY or costs.depends_on_quantity:
-        outcomes = _one_by_one(strategy, bars, account, costs, keys, progress)
-    else:
-        outcomes = _all_at_once(strategy, bars, account, costs, keys, progress)
-    fingerprint = strategy.fingerprint(bars)
+    run = _Run(strategy, bars, account, costs, seed, progress)
+    outcomes = run.shared() if len(bars.symbols) > 1 else [outcome for (outcome,) in run.apart()]
+    return [run.result(number, bars, outcome) for number, outcome in enumerate(outcomes)]
+
+
+def backtest_each_symbol(
+    strategy: Strategy,
+    bars: Bars,
+    *,
+    account: Account = Account(),  # noqa: B008 - frozen
+    costs: Costs = DEFAULT,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[list[Result]]:
+    """As `backtest`, but every symbol has an account of its own: for each parameter set one result per symbol."""
+    run = _Run(strategy, bars, account, costs, seed, progress)
+    columns = [_column(bars, symbol) for symbol in range(len(bars.symbols))]
     return [
-        Result(strategy.name, values, bars.symbols, bars.times, *outcome, account, costs, seed, fingerprint)
-        for values, outcome in zip(strategy.values, outcomes, strict=True)
+        [run.result(number, column, outcome) for column, outcome in zip(columns, outcomes, strict=True)]
+        for number, outcomes in enumerate(run.apart())
     ]
 
 
-def _one_by_one(
-    strategy: Strategy, bars: Bars, account: Account, costs: Costs, keys: list[int], progress: Progress | None
-) -> list[_Outcome]:
-    runs = [JumpBacktest(bars, account, costs, key) for key in keys]
-    for start, decisions in _decisions(strategy, bars, progress):
-        for number, run in enumerate(runs):
-            run.block(start, decisions, number)
-    for run in runs:
-        run.finish()
-    return [(run.equity, as_columns(run.book.trades), run.killed_at) for run in runs]
+@dataclass(frozen=True)
+class _Run:
+    """The request, and the engines that can answer it. All of them give the same bits."""
+
+    strategy: Strategy
+    bars: Bars
+    account: Account
+    costs: Costs
+    seed: int
+    progress: Progress | None
+
+    def shared(self) -> list[_Outcome]:
+        """The outcome of each set, whose symbols share its cash."""
+        keys = self._keys()
+        if len(keys) < _MANY or self.costs.depends_on_quantity:
+            runs = [JumpBacktest(self.bars, self.account, self.costs, key) for key in keys]
+            for start, decisions in self._decisions():
+                for number, run in enumerate(runs):
+                    run.block(start, decisions, number)
+            return [_finished(run) for run in runs]
+        wide = WideBacktest(self.bars, self.account, self.costs, keys)
+        for start, decisions in self._decisions():
+            wide.block(start, decisions)
+        wide.finish()
+        killed = [None if alive else int(time) for alive, time in zip(wide.alive, wide.killed_at, strict=True)]
+        return list(zip(np.ascontiguousarray(wide.equity.T), wide.ledger.trades(), killed, strict=True))
+
+    def apart(self) -> list[list[_Outcome]]:
+        """The outcome of each symbol of each set, with an account for each."""
+        # Scores rank the symbols of one account; here there is nothing to rank, and no need to keep them.
+        blocks = [
+            (start, replace(decisions, score=np.broadcast_to(0.0, decisions.score.shape)))
+            for start, decisions in self._decisions()
+        ]
+        keys, symbols = self._keys(), range(len(self.bars.symbols))
+        whole = _joined([decisions for _, decisions in blocks])
+        if whole and suits(self.bars, self.costs, whole):
+            curves = ApartBacktest(self.bars, self.account, self.costs, keys, whole).run()
+        else:
+            curves = [[None] * len(symbols)] * len(keys)
+        outcomes: list[list[_Outcome]] = []
+        for number, key in enumerate(keys):
+            outcomes.append([])
+            for symbol, curve in zip(symbols, curves[number], strict=True):
+                if curve:
+                    outcomes[-1].append((curve.equity, curve.trades, None))
+                    continue
+                run = JumpBacktest(_column(self.bars, symbol), self.account, self.costs, key)
+                for start, decisions in blocks:
+                    run.block(start, _lane(decisions, symbol), number)
+                outcomes[-1].append(_finished(run))
+        return outcomes
+
+    def result(self, number: int, bars: Bars, outcome: _Outcome) -> Result:
+        """The outcome of a parameter set as users get it."""
+        strategy, fingerprint = self.strategy, self.strategy.fingerprint(bars)
+        return Result(
+            strategy.name,
+            strategy.values[number],
+            bars.symbols,
+            bars.times,
+            *outcome,
+            self.account,
+            self.costs,
+            self.seed,
+            fingerprint,
+        )
+
+    def _keys(self) -> list[int]:
+        return [run_key(self.seed, self.strategy.name, values) for values in self.strategy.values]
+
+    def _decisions(self) -> Iterator[tuple[int, Decisions]]:
+        """The strategy's decisions block by block, each with its first row."""
+        length = max(_CELLS // (len(self.bars.symbols) * len(self.strategy.values)), 1)
+        for start in range(0, len(self.bars), length):
+            stop = min(start + length, len(self.bars))
+            yield start, self.strategy.advance(self.bars.block(start, stop))
+            if self.progress:
+                self.progress(stop, len(self.bars))
 
 
-def _all_at_once(
-    strategy: Strategy, bars: Bars, account: Account, costs: Costs, keys: list[int], progress: Progress | None
-) -> list[_Outcome]:
-    run = WideBacktest(bars, account, costs, keys)
-    for start, decisions in _decisions(strategy, bars, progress):
-        run.block(start, decisions)
+def _finished(run: JumpBacktest) -> _Outcome:
     run.finish()
-    killed = [int(time) if fell else None for time, fell in zip(run.killed_at, ~run.alive, strict=True)]
-    return list(zip(run.equity.T, run.ledger.trades(), killed, strict=True))
+    return run.equity, as_columns(run.book.trades), run.killed_at
 
 
-def _decisions(strategy: Strategy, bars: Bars, progress: Progress | None) -> Iterator[tuple[int, Decisions]]:
-    """The strategy's decisions block by block, each with its first row."""
-    length = max(_CELLS // (len(bars.symbols) * len(strategy.values)), 1)
-    for start in range(0, len(bars), length):
-        stop = min(start + length, len(bars))
-        yield start, strategy.advance(bars.block(start, stop))
-        if progress:
-            progress(stop, len(bars))
+def _joined(blocks: Sequence[Decisions]) -> Decisions | None:
+    """All blocks as one; None where there is none, or where the exits differ from block to block."""
+    if not blocks:
+        return None
+    exits = ("stop_loss", "take_profit", "trailing_stop", "max_holding", "session_end")
+    if any(not np.array_equal(getattr(block, name), getattr(blocks[0], name)) for block in blocks for name in exits):
+        return None
+    if len(blocks) == 1:
+        return blocks[0]
+    enter = np.concatenate([block.enter for block in blocks])
+    leave = np.concatenate([block.leave for block in blocks])
+    return replace(blocks[0], enter=enter, leave=leave, score=np.broadcast_to(0.0, enter.shape))
+
+
+def _column(bars: Bars, symbol: int) -> Bars:
+    """The bars of one symbol, on the time axis of all."""
+    if len(bars.symbols) == 1:
+        return bars
+    one = slice(symbol, symbol + 1)
+    grids = {name: getattr(bars, name)[:, one] for name in ("open", "high", "low", "close", "volume", "present")}
+    return replace(
+        bars,
+        **grids,
+        symbols=bars.symbols[one],
+        price_scale=bars.price_scale[one],
+        volume_scale=bars.volume_scale[one],
+        members=None if bars.members is None else bars.members[:, one],
+    )
+
+
+def _lane(decisions: Decisions, symbol: int) -> Decisions:
+    one = slice(symbol, symbol + 1)
+    return replace(
+        decisions,
+        enter=decisions.enter[:, :, one],
+        leave=decisions.leave[:, :, one],
+        score=decisions.score[:, :, one],
+    )

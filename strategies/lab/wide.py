@@ -33,31 +33,27 @@ _NONE = np.zeros(0, np.intp)
 
 
 class WideBacktest:
-    """As many accounts as parameter sets, or with `separate_cash` as lanes."""
+    """Two accounts or more, one for each parameter set."""
 
-    def __init__(
-        self, bars: Bars, account: Account, costs: Costs, runs: list[int], *, separate_cash: bool = False
-    ) -> None:
+    def __init__(self, bars: Bars, account: Account, costs: Costs, runs: list[int]) -> None:
         """`runs` are the `chance.run_key`s of the sets. Costs must not depend on the quantity."""
         sets, symbols = len(runs), len(bars.symbols)
         lanes = sets * symbols
-        accounts = lanes if separate_cash else sets
-        self.equity = np.empty((len(bars), accounts))
-        self.alive = np.ones(accounts, np.bool_)
-        self.killed_at = np.zeros(accounts, np.int64)  # where not alive
+        self.equity = np.empty((len(bars), sets))
+        self.alive = np.ones(sets, np.bool_)
+        self.killed_at = np.zeros(sets, np.int64)  # where not alive
         self.ledger = Ledger(sets, bars.times)
         self._bars, self._account, self._costs = bars, account, costs
-        self._sets, self._grid, self._separate = sets, (symbols, sets), separate_cash
+        self._sets, self._grid = sets, (symbols, sets)
         self._venue = Venue(bars, costs, np.array(runs, np.uint64), account.lot)
         self._delisted = delisted(bars)
         self._session_over: Bools | None = None
         self._symbol_of, self._set_of = np.divmod(np.arange(lanes), sets)
-        self._account_of = np.arange(lanes) if separate_cash else self._set_of
-        # By account.
-        self._cash = np.full(accounts, account.capital, np.float64)
+        # By set.
+        self._cash = np.full(sets, account.capital, np.float64)
         self._worth = self._cash.copy()
         self._peak = self._cash.copy()
-        self._open_positions = np.zeros(accounts, np.intp)
+        self._open_positions = np.zeros(sets, np.intp)
         # By lane.
         self._wanted = np.zeros(lanes, np.bool_)
         self._wish = np.zeros((sets, symbols))  # the score of what is wanted
@@ -221,7 +217,7 @@ class WideBacktest:
         proceeds = quantity * price
         fees = self._venue.commission(proceeds)
         slippage = np.abs(price - reference) * quantity
-        np.add.at(self._cash, self._account_of[lanes], proceeds - fees)
+        np.add.at(self._cash, self._set_of[lanes], proceeds - fees)
         if self._venue.limited:
             self._quantity[lanes] -= quantity
             self._sold[:, lanes] += (np.ones(len(lanes)), proceeds, fees, slippage)
@@ -232,7 +228,7 @@ class WideBacktest:
             price = np.where(fills == 1, price, proceeds / self._bought[lanes])
             self._sold[:, lanes] = 0.0
         self.ledger.leave(lanes, rows, price, proceeds, fees, slippage, reason)
-        np.subtract.at(self._open_positions, self._account_of[lanes], 1)
+        np.subtract.at(self._open_positions, self._set_of[lanes], 1)
         self._quantity[lanes] = 0.0
         self._held[lanes] = False
         self._leaving[lanes] = _STAYING
@@ -257,9 +253,6 @@ class WideBacktest:
             mask = mask.copy()
             mask[lanes[refused]] = False
         budget = self._account.fraction * self._worth
-        if self._separate:
-            self._buy([np.flatnonzero(mask)], budget)
-            return
         able = self._able(budget)
         accounts = np.flatnonzero(mask.reshape(self._grid).any(axis=0) & able)
         # A score of minus infinity is a score; here minus infinity means that nothing is left to choose.
@@ -293,7 +286,7 @@ class WideBacktest:
         lanes = np.concatenate(turns) if turns else _NONE
         if not lanes.size:
             return True
-        symbols, sets, accounts = self._symbol_of[lanes], self._set_of[lanes], self._account_of[lanes]
+        symbols, sets, accounts = self._symbol_of[lanes], self._set_of[lanes], self._set_of[lanes]
         reference = self._open[symbols]
         price = self._venue.bought_at(reference, symbols, sets, self._time)
         most = self._venue.capacity(self._volume[symbols]) if self._venue.limited else None
@@ -353,7 +346,7 @@ class WideBacktest:
     def _mark(self) -> None:
         """Equity at the close; the kill switch of each account."""
         worth = self._quantity.reshape(self._grid) * self._close[:, None]
-        self._worth = self._cash + (worth.ravel() if self._separate else np.add.reduce(worth, axis=0))
+        self._worth = self._cash + np.add.reduce(worth, axis=0)
         self.equity[self._row] = self._worth
         np.maximum(self._peak, self._worth, out=self._peak)
         fallen = (self._peak - self._worth) / self._account.capital >= self._account.kill_switch_drawdown
@@ -361,7 +354,7 @@ class WideBacktest:
             fallen &= self.alive
             self.alive[fallen] = False
             self.killed_at[fallen] = self._time
-            self._order_exits(np.flatnonzero(self._held & fallen[self._account_of]), Reason.KILL_SWITCH)
+            self._order_exits(np.flatnonzero(self._held & fallen[self._set_of]), Reason.KILL_SWITCH)
 
     def _take_wishes(self, present: Bools | None, enter: Bools, score: Floats) -> None:
         """Entries for the next open of what is not held; wishes without a bar since then wait."""
@@ -372,7 +365,7 @@ class WideBacktest:
             self._wanted = np.where(present, wanted, self._wanted)
             self._wish = np.where(wanted.reshape(self._grid).T, score, self._wish)
         if not self.alive.all():
-            self._wanted &= self.alive[self._account_of]
+            self._wanted &= self.alive[self._set_of]
 
 
 def _only(taken: Bools, *columns: NDArray[Any]) -> tuple[NDArray[Any], ...]:

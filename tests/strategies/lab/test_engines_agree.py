@@ -1,6 +1,6 @@
 """The fast engines give what the plain one gives: every trade, every equity, to the bit, on bars nobody chose."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,7 @@ def random_account(rng: Generator, symbols: int) -> Account:
     )
 
 
-def random_script(rng: Generator, bars: Bars, sets: int) -> Strategy:
+def random_script(rng: Generator, bars: Bars, sets: int) -> Scripted:
     """Signals, scores with ties, and exits of every kind, different for each parameter set."""
     shape = (len(bars), sets, len(bars.symbols))
     exits = {
@@ -142,6 +142,33 @@ def test_the_engine_for_many_sets_agrees_on_random_signals(seed: int) -> None:
     rng = default_rng(seed)
     bars = some_bars(rng)
     compare(rng, bars, random_script(rng, bars, int(rng.integers(2, 5))), seed, many=2)
+
+
+@settings(max_examples=80, deadline=None)
+@given(SEEDS)
+def test_the_engine_for_one_symbol_agrees_on_random_signals(seed: int) -> None:
+    """Accounts of one symbol each, half of them without rejections and limits, where ends are found ahead."""
+    rng = default_rng(seed)
+    bars = some_bars(rng)
+    strategy = random_script(rng, bars, int(rng.integers(1, 4)))
+    costs = random_costs(rng)
+    if rng.random() < 0.5:
+        kind = "none" if costs.depends_on_quantity else costs.slippage_type
+        costs = replace(costs, reject_rate=0.0, participation=np.inf, slippage_type=kind)
+    account = random_account(rng, 3)
+    each = door.backtest_each_symbol(
+        type(strategy)(bars.symbols, strategy.values), bars, account=account, costs=costs, seed=seed
+    )
+    for symbol, name in enumerate(bars.symbols):
+        column = door._column(bars, symbol)
+        body = {
+            "entering": strategy.entering[:, :, symbol, None],
+            "leaving": strategy.leaving[:, :, symbol, None],
+            "scores": strategy.scores[:, :, symbol, None],
+        }
+        alone = type("Scripted", (type(strategy),), body)([name], strategy.values)
+        for number, plain in enumerate(plainly(alone, column, account, costs, seed)):
+            assert_equal(each[number][symbol], plain)
 
 
 @pytest.mark.parametrize("name", NAMES)
