@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -237,17 +238,16 @@ class Strategy(Parametrised):
             session_end=raw.session_end,
         )
 
-    def fingerprint(self, bars: Bars) -> str:
-        """One hash for everything the signals depend on: code, parameters, feed, adjustment and anchor."""
-        here = Path(__file__).parent
-        sources = [here / "base.py", here / "bars.py", here / "sessions.py", *sorted(here.glob("indicators/*.py"))]
-        sources += [Path(inspect.getfile(type(part))) for part in (self, *self.overlays)]
-        digest = hashlib.sha256()
-        for source in sources:
-            digest.update(source.read_bytes())
-        values = [part.values for part in (self, *self.overlays)]
-        digest.update(json.dumps([values, bars.feed, bars.adjustment, self.anchor], sort_keys=True).encode())
-        return digest.hexdigest()
+    def fingerprint(self, bars: Bars, place: int = 0) -> str:
+        """One hash for all that the signals of the set at `place` depend on.
+
+        Code, parameters, feed, adjustment and anchor; the same for a set alone and beside others.
+        """
+        parts: tuple[Parametrised, ...] = (self, *self.overlays)
+        code = [code_hash(type(part)) for part in parts]
+        values = [part.values[place if len(part.values) > 1 else 0] for part in parts]
+        depends = json.dumps([code, values, bars.feed, bars.adjustment, self.anchor], sort_keys=True)
+        return hashlib.sha256(depends.encode()).hexdigest()
 
     def _fitting(self, name: str, value: npt.ArrayLike, size: tuple[int, ...], kind: type) -> npt.NDArray[Any]:
         array = np.asarray(value)
@@ -300,3 +300,12 @@ class Strategy(Parametrised):
         if not np.all(array > 0):
             raise StrategyError(f"{self._line()}: {name} is {value}, not above 0")
         return np.broadcast_to(array.astype(kind), (self.shape.sets, 1))
+
+
+@cache
+def code_hash(kind: type) -> str:
+    """A hash of the sources a class depends on, as they were when it was first asked for."""
+    here = Path(__file__).parent
+    shared = [here / f"{name}.py" for name in ("base", "bars", "lanes", "sessions")]
+    sources = [*shared, *sorted(here.glob("indicators/*.py")), Path(inspect.getfile(kind))]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -226,6 +226,13 @@ def test_the_fingerprint_changes_with_whatever_the_signals_depend_on() -> None:
     assert fingerprint(Crossover, {}, BARS) == prints[0]
 
 
+def test_the_fingerprint_of_a_set_is_the_same_alone_and_beside_others() -> None:
+    beside, alone = Crossover(BARS.symbols, [{}, {"period": 11}]), Crossover(BARS.symbols, [{"period": 11}])
+    for strategy in (beside, alone):
+        strategy.advance(ALL)
+    assert beside.fingerprint(BARS, 1) == alone.fingerprint(BARS) != beside.fingerprint(BARS, 0)
+
+
 def test_a_block_without_any_bar_decides_nothing_and_changes_nothing() -> None:
     bars = random_bars(np.random.default_rng(1), rows=60, missing=0)
     gap = np.zeros_like(bars.present)
