@@ -11,7 +11,6 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -108,6 +107,7 @@ class Parametrised(Stateful):
 
     parameters: ClassVar[dict[str, Param]] = {}
     name: ClassVar[str]
+    _code_hash: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Param)}
@@ -141,6 +141,16 @@ class Parametrised(Stateful):
             name: declared.check(f"{cls.name}: {name}", values.get(name, declared.default))
             for name, declared in cls.parameters.items()
         }
+
+    @classmethod
+    def code_hash(cls) -> str:
+        """A hash of the sources that decide what this class says, as they were when first asked for."""
+        if "_code_hash" not in vars(cls):
+            here = Path(__file__).parent
+            shared = [here / f"{name}.py" for name in ("base", "bars", "lanes", "sessions")]
+            sources = [*shared, *sorted(here.glob("indicators/*.py")), Path(inspect.getfile(cls))]
+            cls._code_hash = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+        return cls._code_hash
 
     def setup(self, shape: Shape) -> None:
         """Make the indicators; parameters are ready as (sets, 1) arrays."""
@@ -244,7 +254,7 @@ class Strategy(Parametrised):
         Code, parameters, feed, adjustment and anchor; the same for a set alone and beside others.
         """
         parts: tuple[Parametrised, ...] = (self, *self.overlays)
-        code = [code_hash(type(part)) for part in parts]
+        code = [part.code_hash() for part in parts]
         values = [part.values[place if len(part.values) > 1 else 0] for part in parts]
         depends = json.dumps([code, values, bars.feed, bars.adjustment, self.anchor], sort_keys=True)
         return hashlib.sha256(depends.encode()).hexdigest()
@@ -300,12 +310,3 @@ class Strategy(Parametrised):
         if not np.all(array > 0):
             raise StrategyError(f"{self._line()}: {name} is {value}, not above 0")
         return np.broadcast_to(array.astype(kind), (self.shape.sets, 1))
-
-
-@cache
-def code_hash(kind: type) -> str:
-    """A hash of the sources a class depends on, as they were when it was first asked for."""
-    here = Path(__file__).parent
-    shared = [here / f"{name}.py" for name in ("base", "bars", "lanes", "sessions")]
-    sources = [*shared, *sorted(here.glob("indicators/*.py")), Path(inspect.getfile(kind))]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
