@@ -198,24 +198,27 @@ class ApartBacktest:
 
     def _money(self, paths: _Paths) -> tuple[_Money, set[int]]:
         """Follow the cash of each lane from trade to trade; and the lanes in which an order is too small."""
-        sold_at = self._sold_at(paths)
-        account, costs = self._account, self._costs
-        rate, least = costs.commission_bps / 10_000, costs.commission_min
-        rows, passed, lane, cash = [], set[int](), -1, account.capital
+        account, price = self._account, self._sold_at(paths)
+        rate, least, lot = self._costs.commission_bps / 10_000, self._costs.commission_min, account.lot
+        quantity, invested, after, passed, lane, cash = [], [], [], set[int](), -1, account.capital
         lanes = (paths.entry // self._length).tolist()
-        for here, bought, sold in zip(lanes, paths.price.tolist(), sold_at.tolist(), strict=True):
+        for here, bought, sold in zip(lanes, paths.price.tolist(), price.tolist(), strict=True):
             if here != lane:
                 lane, cash = here, account.capital
-            spend = min(account.fraction * cash, cash / (1.0 + rate), cash - least)
-            shares = whole_lots(spend / bought, account.lot)
+            shares = min(account.fraction * cash, cash / (1.0 + rate), cash - least) / bought
+            if lot:
+                shares = whole_lots(shares, lot)
             cost, proceeds = shares * bought, shares * sold
             if cost < SMALLEST_ORDER:
                 passed.add(lane)
-            fee, exit_fee = max(cost * rate, least), max(proceeds * rate, least)
-            invested = cash - (cost + fee)
-            cash = invested + (proceeds - exit_fee)
-            rows.append((sold, shares, fee, exit_fee, invested, cash))
-        return _Money(*np.array(rows, np.float64).reshape(-1, 6).T), passed
+            cash -= cost + max(cost * rate, least)
+            invested.append(cash)
+            cash += proceeds - max(proceeds * rate, least)
+            quantity.append(shares)
+            after.append(cash)
+        held = np.array(quantity, np.float64)
+        fee, exit_fee = (self._venue.commission(held * x) for x in (paths.price, price))
+        return _Money(price, held, fee, exit_fee, np.array(invested), np.array(after)), passed
 
     def _equity(self, number: int, paths: _Paths, money: _Money) -> tuple[Floats, Bools]:
         """Equity of one set's lanes, (symbols, time), and where a kill switch falls, (symbols,)."""

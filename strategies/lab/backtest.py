@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,18 +116,22 @@ class _Run:
 
     def result(self, number: int, bars: Bars, outcome: _Outcome) -> Result:
         """The outcome of a parameter set as users get it."""
-        strategy, fingerprint = self.strategy, self.strategy.fingerprint(bars)
+        strategy, values = self.strategy, self.strategy.values[number]
         return Result(
             strategy.name,
-            strategy.values[number],
+            values,
             bars.symbols,
             bars.times,
             *outcome,
             self.account,
             self.costs,
             self.seed,
-            fingerprint,
+            self._fingerprints[number],
         )
+
+    @cached_property
+    def _fingerprints(self) -> list[str]:
+        return [self.strategy.fingerprint(self.bars, number) for number in range(len(self.strategy.values))]
 
     def _keys(self) -> list[int]:
         return [run_key(self.seed, self.strategy.name, values) for values in self.strategy.values]
