@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -14,13 +15,14 @@ from benchmarks.backtest_cases import CASES, Case
 from strategies.bars import Bars, Block, Floats
 from strategies.base import Shape, Signals, Strategy, param
 from strategies.indicators import Bollinger
-from strategies.lab.backtest import backtest
+from strategies.lab.backtest import backtest, backtest_each_symbol
 from strategies.lab.costs import Costs
 from strategies.lab.metrics import measure
 from strategies.lab.result import Account
 from strategies.registry import NAMES, load
 
-INVESTED = {False: 0.95, True: 0.05}  # of the cash; 9,000 round trips on minutes would ruin a full account
+INVESTED = {False: 0.95, True: 0.05}  # of its cash; 9,000 round trips on minutes would ruin a full account
+COSTS = Costs(commission_bps=5, slippage_type="percent", slippage_amount=0.0005)
 GRID = [{"period": period, "width": width / 10} for period in range(10, 30, 2) for width in range(10, 30, 2)]
 
 
@@ -54,21 +56,19 @@ def runner(name: str, bars: Bars) -> Callable[[], int]:
     """A function that runs the case once and returns the number of trades."""
     if name == "ten":
         return all_ten(bars)
-    rule = BandsWithStop if name == "shared" else Bands
-    costs = Costs(commission_bps=5, slippage_type="percent", slippage_amount=0.0005)
-    account = Account(kill_switch_drawdown=math.inf)
-    if name != "shared":  # every symbol may hold its share at any time, so that no signal is dropped
-        account = replace(
-            account, fraction=INVESTED[CASES[name].minute] / len(bars.symbols), max_positions=len(bars.symbols)
-        )
     sets = GRID if CASES[name].sets > 1 else [{}]
+    never_killed = Account(kill_switch_drawdown=math.inf)  # as the other tools
 
-    def run() -> int:
-        return sum(
-            len(result.trades) for result in backtest(rule(bars.symbols, sets), bars, account=account, costs=costs)
-        )
+    def shared() -> int:
+        results = backtest(BandsWithStop(bars.symbols, sets), bars, account=never_killed, costs=COSTS)
+        return sum(len(result.trades) for result in results)
 
-    return run
+    def separate() -> int:
+        account = replace(never_killed, fraction=INVESTED[CASES[name].minute], max_positions=1)
+        results = backtest_each_symbol(Bands(bars.symbols, sets), bars, account=account, costs=COSTS)
+        return sum(len(result.trades) for result in chain(*results))
+
+    return shared if name.endswith("shared") else separate
 
 
 def all_ten(bars: Bars) -> Callable[[], int]:
