@@ -21,6 +21,7 @@ Bools = npt.NDArray[np.bool_]
 RAW_UNITS_PER_DOLLAR = 10_000
 LEAST_UNITS_WHEN_ADJUSTED = 100_000  # six digits
 FRACTIONAL_SHARE = 10_000
+EXACT_BELOW = 2**53  # the whole numbers that float64 has
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Bars:
 
         Rows must be valid: a time at most once a symbol, low <= open, close <= high, all positive and finite.
         Without `timeframe`, a bar is as long as the smallest distance of two times. Raises BadInput for a price that
-        rounds to nothing.
+        rounds to nothing and for a number that is too large to be kept exactly.
         """
         times = np.unique(time)
         cell = np.searchsorted(times, time) * len(symbols) + symbol
@@ -115,9 +116,12 @@ class Bars:
         volume_scale[symbol[volume != np.rint(volume)]] = FRACTIONAL_SHARE
 
         def grid(column: Floats, scale: Ints) -> Ints:
+            units = column * scale[symbol]
+            if units.max(initial=0) >= EXACT_BELOW:
+                raise BadInput(f"{symbols[symbol[units.argmax()]]}: {column[units.argmax()]:g} is too large a number")
             cells = np.zeros(shape[0] * shape[1], np.int64)
             # Rounded twice: 1.00005 dollars are 10000.500000000002 units in binary, but meant as a tie.
-            cells[cell] = np.rint(np.round(column * scale[symbol], 4)).astype(np.int64)
+            cells[cell] = np.rint(np.round(units, 4)).astype(np.int64)
             return cells.reshape(shape)
 
         present = np.zeros(shape[0] * shape[1], np.bool_)

@@ -6,6 +6,7 @@ from strategies.bars import Block, Floats
 from strategies.indicators.indicator import Indicator
 from strategies.lanes import Shape
 
+LARGEST = 2**63
 NEVER = -(10**9)
 """A day before all others."""
 
@@ -33,6 +34,8 @@ class VWAP(Indicator):
         first = np.maximum.accumulate(np.where(new_day, np.arange(len(days)), -1))
         before = np.where(first[:, None, None] < 0, 0, running[first])
         sums = running[1:] - before
+        if 3.0 * float(bars.high.max()) * float(sums[:, 1].max()) > LARGEST:
+            raise OverflowError("a session's prices times volumes do not fit 64 bits")
         self.sums, self.date = sums[-1].copy(), int(days[-1])
         with np.errstate(invalid="ignore"):
             average: Floats = sums[:, 0] / (3 * sums[:, 1])

@@ -36,6 +36,11 @@ def test_a_price_that_rounds_to_nothing_is_refused() -> None:
         bars_at(np.array(["2024-01-01"]), [0.00004])
 
 
+def test_a_number_that_float64_cannot_keep_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"A: 1e\+12 is too large a number"):
+        bars_at(np.array(["2024-01-01"]), [1e12])
+
+
 def test_fractions_of_a_share_are_kept() -> None:
     times = np.array(["2024-01-01", "2024-01-01"], "datetime64[us]").astype(np.int64)
     price, volume = np.ones(2), np.array([0.5, 300.0])

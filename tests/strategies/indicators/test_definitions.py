@@ -230,6 +230,14 @@ def test_vwap_begins_anew_with_the_exchange_date_and_is_undefined_without_volume
     np.testing.assert_array_equal(flat(VWAP(shape).update(bars)), [np.nan, 200, 275, 400, 450])
 
 
+def test_vwap_says_when_a_session_is_too_large_to_add_up() -> None:
+    shape, price = shape_of([[10**15, 10**15]])
+    bars = random_bars(np.random.default_rng(1), rows=2, symbols=1, missing=0).block(0, 2)
+    bars = replace(bars, high=price, low=price, close=price, volume=np.full_like(price, 10**5))
+    with pytest.raises(OverflowError, match="64 bits"):
+        VWAP(shape).update(bars)
+
+
 def test_an_iso_week_begins_with_its_first_bar_whatever_day_that_is() -> None:
     """27 May 2024, a Monday, was Memorial Day; 30 and 31 December belong to the new year's first week."""
     dates = np.array(
