@@ -24,7 +24,7 @@ FRACTIONAL_SHARE = 10_000
 EXACT_BELOW = 2**53  # the whole numbers that float64 has
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """A run of consecutive bar times. Shapes: prices (time, 1, symbols), calendar (time,), minutes (time, 1, 1).
 
@@ -61,7 +61,7 @@ class Block:
 COLUMNS = ("times", "open", "high", "low", "close", "volume", "present")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bars:
     """Recorded bars. `times` (time,) are bar starts in microseconds UTC, ascending; other columns (time, symbols).
 

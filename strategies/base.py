@@ -219,6 +219,11 @@ class Strategy(Parametrised):
         super().__init__(symbols, sets)
         self.overlays = tuple(overlays)
 
+    @property
+    def warmup(self) -> int:
+        """Own bars a symbol needs until every indicator is defined, those of the overlays included."""
+        return max(super().warmup, *(overlay.warmup for overlay in self.overlays), 1)
+
     def step(self, bars: Block) -> Signals:
         """Decide on a block of closed bars, columns (time, 1, symbols); live the block is one bar long."""
         raise NotImplementedError
@@ -277,7 +282,7 @@ class Strategy(Parametrised):
             early = enter & ~self.shape.ready(bars.present)
             if early.any():
                 hanging = early & ~self._enters_anyway(bars, before)
-                self._accuse(bars, hanging, f"because of a value that is undefined until bar {self.warmup}")
+                self._accuse(bars, hanging, f"because of a value that is undefined until bar {super().warmup}")
         if enter.any():
             unscored = np.broadcast_to(enter, score.shape) & np.isnan(score)
             self._accuse(bars, unscored, "with an undefined score")

@@ -81,6 +81,11 @@ def test_parameters_are_columns_one_row_a_set() -> None:
     assert strategy.warmup == 30
 
 
+def test_the_history_needed_includes_that_of_the_overlay() -> None:
+    overlay = SectorRotation(BARS.symbols, sectors={"S0": "A"})
+    assert Crossover(BARS.symbols, overlays=[overlay]).warmup == 64
+
+
 def test_decisions_are_full_views_and_exits_a_number_for_each_set() -> None:
     decided = Crossover(BARS.symbols, [{}, {"stop_loss": 0.1}]).advance(ALL)
     assert decided.enter.shape == decided.leave.shape == decided.score.shape == (80, 2, 2)
