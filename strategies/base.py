@@ -274,7 +274,12 @@ class Strategy(Parametrised):
             raise StrategyError(f"{self._line()}: {name} has shape {array.shape}, not (time, sets, symbols) = {size}")
         if kind is np.bool_ and array.dtype != np.bool_:
             raise StrategyError(f"{self._line()}: {name} is {array.dtype}, not the True or False of a comparison")
-        return array.astype(kind, copy=False)
+        return self._numbers(name, array).astype(kind, copy=False)
+
+    def _numbers(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.dtype.kind not in "biuf":
+            raise StrategyError(f"{self._line()}: {name} is {array.dtype}, not numbers")
+        return array
 
     def _refuse_undefined(self, bars: Block, enter: Bools, score: Floats, before: State | None) -> None:
         """Stop a strategy that enters on what it cannot know: its author's mistake, such as `~(close > average)`."""
@@ -309,7 +314,7 @@ class Strategy(Parametrised):
     def _exit(self, name: str, value: PerSet, kind: type = np.float64) -> npt.NDArray[Any] | None:
         if value is None:
             return None
-        array = np.asarray(value)
+        array = self._numbers(name, np.asarray(value))
         if array.ndim and array.shape not in {(self.shape.sets, 1), (1, 1)}:
             raise StrategyError(f"{self._line()}: {name} has shape {array.shape}, not (sets, 1)")
         if not np.all(array > 0):

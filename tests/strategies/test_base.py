@@ -135,6 +135,8 @@ def test_an_exception_in_setup_names_the_strategys_own_line() -> None:
             "enter is float64, not the True or False of a comparison",
         ),
         (lambda _, b, a: Signals(b.close > a, b.close < a, a * np.nan), "with an undefined score"),
+        (lambda _, b, a: Signals(b.close > a, b.close < a, np.array("high")), "score is <U4, not numbers"),
+        (lambda _, b, a: Signals(b.close > a, b.close < a, a, take_profit="2 %"), "take_profit is <U3, not numbers"),
         (lambda _, b, a: Signals(b.close > a, b.close < a, a, stop_loss=-0.02), "stop_loss is -0.02, not above 0"),
         (
             lambda _, b, a: Signals(b.close > a, b.close < a, a, stop_loss=a),
