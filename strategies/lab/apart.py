@@ -243,20 +243,22 @@ class ApartBacktest:
         """The trades of each lane."""
         length, times = self._length, self._bars.times
         reference = self._at(self._open, paths.entry)
-        columns = (
-            np.zeros(len(paths.entry), np.intp),  # the only symbol of its account
-            times[paths.entry % length],
-            paths.price,
-            times[self._exit_place(paths) % length],
-            money.price,
-            money.quantity,
-            money.fee + money.exit_fee,
-            np.abs(paths.price - reference) * money.quantity + np.abs(money.price - paths.reference) * money.quantity,
-            (money.quantity * money.price - money.exit_fee) - (money.quantity * paths.price + money.fee),
-            paths.reason,
+        bought, sold = money.quantity * paths.price, money.quantity * money.price
+        trades = Trades(
+            symbol=np.zeros(len(paths.entry), np.intp),  # the only one of its account
+            entry_time=times[paths.entry % length],
+            entry_price=paths.price,
+            exit_time=times[self._exit_place(paths) % length],
+            exit_price=money.price,
+            quantity=money.quantity,
+            fees=money.fee + money.exit_fee,
+            slippage=np.abs(paths.price - reference) * money.quantity
+            + np.abs(money.price - paths.reference) * money.quantity,
+            pnl=(sold - money.exit_fee) - (bought + money.fee),
+            reason=paths.reason,
         )
         ends = np.searchsorted(paths.entry, np.arange(self._sets * self._symbols + 1) * length).tolist()
-        return [Trades(*_cut(columns, slice(start, stop))) for start, stop in pairwise(ends)]
+        return [trades[start:stop] for start, stop in pairwise(ends)]
 
     # --------------------------------------------------------------------------------------------------------- places
 

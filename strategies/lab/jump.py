@@ -20,13 +20,14 @@ from strategies.bars import Bars
 from strategies.base import Decisions
 from strategies.lab.book import Book, Position
 from strategies.lab.costs import Costs
-from strategies.lab.fills import Market, gapped, touched
+from strategies.lab.fills import NO_STOP, Market, gapped, touched
 from strategies.lab.plain import exits_of
 from strategies.lab.result import Account
 from strategies.lab.schedule import delisted, next_own_rows, session_over
 from strategies.lab.trades import Reason
 
 _AT_OPEN, _INSIDE, _DELISTED = range(3)  # the order within a bar; entries come after the exits at the open
+_NO_STOPS = np.array([NO_STOP])
 _FIRST_LOOK = 32  # bars scanned at first for a stop or target; each further look is four times as long
 
 
@@ -290,34 +291,37 @@ class JumpBacktest:
 
     def _first_touch(self, position: Position, row: int, end: int, *, entered_here: bool) -> _Exit | None:
         """The first bar of rows [row, end) in which a stop or the target is reached."""
-        exits, symbol, length = position.exits, position.symbol, _FIRST_LOOK
+        bars, exits, symbol, length = self._bars, position.exits, position.symbol, _FIRST_LOOK
         if exits.stop_loss is None and exits.take_profit is None and exits.trailing_stop is None:
             return None
-        fresh, high_water = entered_here, position.high_water
+        scale, stop, target, water = self._scale[symbol], position.stop, position.target, position.high_water
+        begin = row
         while row < end:
             look = slice(row, min(row + length, end))
-            high = self._bars.high[look, symbol] / self._scale[symbol]
-            low = self._bars.low[look, symbol] / self._scale[symbol]
-            marks = np.maximum.accumulate(np.concatenate(([high_water], high)))  # before each bar
-            trailing = marks[:-1] * (1.0 - exits.trailing_stop) if exits.trailing_stop is not None else 0.0 * marks[:-1]
-            hit = (low <= np.maximum(trailing, position.stop)) | (high >= position.target)
-            hit &= self._bars.present[look, symbol]
+            low = bars.low[look, symbol] / scale
+            hit, trailing = low <= stop, _NO_STOPS
+            if exits.take_profit is not None:
+                hit |= bars.high[look, symbol] / scale >= target
+            if exits.trailing_stop is not None:
+                waters = np.maximum.accumulate(np.concatenate(([water], bars.high[look, symbol] / scale)))
+                water, trailing = waters[-1].item(), waters[:-1] * (1.0 - exits.trailing_stop)
+                hit |= low <= trailing
+            if not bars.complete:
+                hit &= bars.present[look, symbol]
             ahead = int(hit.argmax())
             if hit[ahead]:
-                bar = (high[ahead].item(), low[ahead].item())
-                return self._exit_of(position, row + ahead, *bar, trailing[ahead].item(), fresh=fresh and ahead == 0)
-            fresh, high_water = False, marks[-1].item()
+                place, level = row + ahead, trailing[ahead if trailing.size > 1 else 0].item()
+                return self._exit_of(position, place, level, fresh=entered_here and place == begin)
             row, length = look.stop, 4 * length
         return None
 
-    def _exit_of(
-        self, position: Position, row: int, high: float, low: float, trailing: float, *, fresh: bool
-    ) -> _Exit | None:
+    def _exit_of(self, position: Position, row: int, trailing: float, *, fresh: bool) -> _Exit | None:
         symbol, levels = position.symbol, (position.stop, trailing, position.target)
-        open_ = self._open(row, symbol)
+        open_, scale = self._open(row, symbol), self._scale[symbol]
         reason = None if fresh else gapped(open_, *levels)
         if reason:
             return _Exit(row, _AT_OPEN, symbol, reason, open_)
+        high, low = self._bars.high.item(row, symbol) / scale, self._bars.low.item(row, symbol) / scale
         hit = touched(open_, high, low, *levels)
         return _Exit(row, _INSIDE, symbol, hit[1], hit[0]) if hit else None
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from strategies.lab.result import as_columns
 from strategies.lab.trades import Trades
 
 Floats = NDArray[np.float64]
@@ -16,19 +17,24 @@ Lanes = NDArray[np.intp]
 class Ledger:
     """Entries and exits of lanes (symbol * sets + set); in each lane they alternate."""
 
-    def __init__(self, sets: int, times: NDArray[np.int64]) -> None:
-        self._sets, self._times = sets, times
-        self._entries: list[tuple[Lanes, int, Floats, Floats, Floats, Floats]] = []
-        self._exits: list[tuple[Lanes, Lanes | int, Floats, Floats, Floats, Floats, NDArray[np.int8]]] = []
+    def __init__(self, symbols: int, sets: int, times: NDArray[np.int64]) -> None:
+        self._symbols, self._sets, self._times = symbols, sets, times
+        self._entries: list[tuple[Lanes, Lanes, Floats, Floats, Floats, Floats]] = []
+        self._exits: list[tuple[Lanes, Lanes, Floats, Floats, Floats, Floats, NDArray[np.int8]]] = []
+        self._entered = 0
+        self._number = np.zeros(symbols * sets, np.intp)  # of the last entry of each lane
 
     def enter(self, lanes: Lanes, row: int, price: Floats, quantity: Floats, fee: Floats, slippage: Floats) -> None:
         """Positions were opened at bar time `row`."""
-        self._entries.append((lanes, row, price, quantity, fee, slippage))
+        rows = np.full(len(lanes), row)
+        self._number[lanes] = np.arange(self._entered, self._entered + len(lanes))
+        self._entered += len(lanes)
+        self._entries.append((lanes, rows, price, quantity, fee, slippage))
 
     def leave(
         self,
         lanes: Lanes,
-        row: Lanes | int,
+        rows: Lanes,
         price: Floats,
         proceeds: Floats,
         fees: Floats,
@@ -36,44 +42,33 @@ class Ledger:
         reason: NDArray[np.int8],
     ) -> None:
         """Positions were closed: the (average) price and the sums over the fills of the exit."""
-        self._exits.append((lanes, row, price, proceeds, fees, slippage, reason))
+        self._exits.append((self._number[lanes], rows, price, proceeds, fees, slippage, reason))
 
     def trades(self) -> list[Trades]:
         """The trades of each set, in the order of their exit time, then of symbols."""
-        lane, entry_row, entry_price, quantity, entry_fee, entry_slippage = _by_lane(self._entries, 6)
-        _, exit_row, exit_price, proceeds, fees, slippage, reason = _by_lane(self._exits, 7)
+        if not self._entries:
+            return [as_columns([])] * self._sets
+        number, exit_row, exit_price, proceeds, fees, slippage, reason = _joined(self._exits)
+        lane, entry_row, entry_price, quantity, entry_fee, entry_slippage = (
+            column[number] for column in _joined(self._entries)
+        )
         symbol, set_ = np.divmod(lane, self._sets)
-        columns = {
-            "symbol": symbol,
-            "entry_time": self._times[entry_row],
-            "entry_price": entry_price,
-            "exit_time": self._times[exit_row],
-            "exit_price": exit_price,
-            "quantity": quantity,
-            "fees": entry_fee + fees,
-            "slippage": entry_slippage + slippage,
-            "pnl": (proceeds - fees) - (quantity * entry_price + entry_fee),
-            "reason": reason.astype(np.intp),
-        }
-        order = np.lexsort((symbol, exit_row, set_))
-        ends = np.searchsorted(set_[order], np.arange(self._sets + 1))
-        return [
-            Trades(**{name: column[order[start:end]] for name, column in columns.items()})
-            for start, end in pairwise(ends)
-        ]
+        order = np.argsort((set_ * len(self._times) + exit_row) * self._symbols + symbol)
+        trades = Trades(
+            symbol=symbol,
+            entry_time=self._times[entry_row],
+            entry_price=entry_price,
+            exit_time=self._times[exit_row],
+            exit_price=exit_price,
+            quantity=quantity,
+            fees=entry_fee + fees,
+            slippage=entry_slippage + slippage,
+            pnl=(proceeds - fees) - (quantity * entry_price + entry_fee),
+            reason=reason.astype(np.intp),
+        )
+        trades, ends = trades[order], np.searchsorted(set_[order], np.arange(self._sets + 1))
+        return [trades[start:stop] for start, stop in pairwise(ends.tolist())]
 
 
-def _by_lane(notes: Sequence[tuple[Any, ...]], width: int) -> list[NDArray[Any]]:
-    """The notes as columns, lane by lane, each lane in the order of time."""
-    sizes = [len(note[0]) for note in notes]
-    columns = [_column([note[place] for note in notes], sizes) for place in range(width)]
-    order = np.argsort(columns[0], kind="stable")
-    return [column[order] for column in columns]
-
-
-def _column(parts: list[Any], sizes: list[int]) -> NDArray[Any]:
-    if any(isinstance(part, int) for part in parts):
-        parts = [
-            np.full(size, part) if isinstance(part, int) else part for part, size in zip(parts, sizes, strict=True)
-        ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.intp)
+def _joined(notes: Sequence[tuple[NDArray[Any], ...]]) -> list[NDArray[Any]]:
+    return [np.concatenate(column) for column in zip(*notes, strict=True)]

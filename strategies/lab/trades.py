@@ -46,3 +46,7 @@ class Trades:
 
     def __len__(self) -> int:
         return self.pnl.size
+
+    def __getitem__(self, which: slice | Indices) -> "Trades":
+        """Some of the trades, or all in another order."""
+        return Trades(*(getattr(self, name)[which] for name in self.__slots__))

@@ -27,7 +27,6 @@ Lanes = NDArray[np.intp]
 Codes = NDArray[np.int8]
 _CODE = {reason: np.int8(code) for code, reason in enumerate(REASONS)}
 _STAYING = np.int8(-1)
-_LEAST = np.finfo(np.float64).min
 _HARDLY_A_DOLLAR = 0.99 * SMALLEST_ORDER  # an account with less to spend buys nothing, however it is rounded
 _NONE = np.zeros(0, np.intp)
 
@@ -42,7 +41,7 @@ class WideBacktest:
         self.equity = np.empty((len(bars), sets))
         self.alive = np.ones(sets, np.bool_)
         self.killed_at = np.zeros(sets, np.int64)  # where not alive
-        self.ledger = Ledger(sets, bars.times)
+        self.ledger = Ledger(symbols, sets, bars.times)
         self._bars, self._account, self._costs = bars, account, costs
         self._sets, self._grid = sets, (symbols, sets)
         self._venue = Venue(bars, costs, np.array(runs, np.uint64), account.lot)
@@ -201,7 +200,7 @@ class WideBacktest:
             lanes, symbols, sets, reference, reason = _only(taken, lanes, symbols, sets, reference, reason)
             quantity = np.minimum(quantity[taken], most[taken])
         price = self._venue.sold_at(reference, symbols, sets, self._time)
-        self._settle(lanes, self._row, quantity, price, reference, reason)
+        self._settle(lanes, np.full(len(lanes), self._row), quantity, price, reference, reason)
 
     def _close_out(self, lanes: Lanes) -> None:
         """Sell at the symbols' last closes, in their last bars."""
@@ -211,7 +210,7 @@ class WideBacktest:
         self._settle(lanes, rows, self._quantity[lanes], price, close, np.full(len(lanes), _CODE[Reason.END_OF_DATA]))
 
     def _settle(
-        self, lanes: Lanes, rows: Lanes | int, quantity: Floats, price: Floats, reference: Floats, reason: Codes
+        self, lanes: Lanes, rows: Lanes, quantity: Floats, price: Floats, reference: Floats, reason: Codes
     ) -> None:
         """Sales have filled."""
         proceeds = quantity * price
@@ -222,8 +221,7 @@ class WideBacktest:
             self._quantity[lanes] -= quantity
             self._sold[:, lanes] += (np.ones(len(lanes)), proceeds, fees, slippage)
             done = self._quantity[lanes] <= 0
-            lanes, price, reason = lanes[done], price[done], reason[done]
-            rows = rows if isinstance(rows, int) else rows[done]
+            lanes, rows, price, reason = _only(done, lanes, rows, price, reason)
             fills, proceeds, fees, slippage = self._sold[:, lanes]
             price = np.where(fills == 1, price, proceeds / self._bought[lanes])
             self._sold[:, lanes] = 0.0
@@ -241,51 +239,50 @@ class WideBacktest:
 
     def _enter_at_open(self, present: Bools | None) -> None:
         """The best scores first, then in the order of symbols; what does not fit is dropped."""
-        mask = self._wanted
+        mask = self._wanted.copy()
         if present is not None:
-            mask = mask & present
+            mask &= present
         if self._bars.members is not None:
-            mask = mask & self._bars.members[self._row][self._symbol_of]
+            mask &= self._bars.members[self._row][self._symbol_of]
         if self._costs.reject_rate:
             lanes = np.flatnonzero(mask)
             symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
             refused = self._venue.rejected(symbols, sets, self._time, Purpose.REJECT_ENTRY)
-            mask = mask.copy()
             mask[lanes[refused]] = False
         budget = self._account.fraction * self._worth
-        able = self._able(budget)
-        accounts = np.flatnonzero(mask.reshape(self._grid).any(axis=0) & able)
-        # A score of minus infinity is a score; here minus infinity means that nothing is left to choose.
-        choice = np.where(mask.reshape(self._grid)[:, accounts].T, np.maximum(self._wish[accounts], _LEAST), -np.inf)
-        while accounts.size and not self._buy(self._ranked(accounts, choice), budget):
-            left = self._able(budget)[accounts]
-            accounts, choice = accounts[left], choice[left]
+        while not self._buy(self._ranked(mask, self._able(budget)), budget, mask):
+            pass
 
     def _able(self, budget: Floats) -> Bools:
         """Accounts with a position and a dollar to spare."""
         spend = np.minimum(budget, self._venue.spendable(self._cash))
         return (self._open_positions < self._account.max_positions) & (spend >= _HARDLY_A_DOLLAR)
 
-    def _ranked(self, accounts: Lanes, choice: Floats) -> list[Lanes]:
-        """The first choice of every account, then the second, as far as positions are free; they are crossed out."""
-        turns: list[Lanes] = []
-        free = self._account.max_positions - self._open_positions[accounts]
-        everyone = np.arange(len(accounts))
-        for turn in range(int(free.max())):
-            best = choice.argmax(axis=1)
-            chosen = np.flatnonzero((choice[everyone, best] > -np.inf) & (free > turn))
-            if not chosen.size:
-                break
-            best = best[chosen]
-            choice[chosen, best] = -np.inf
-            turns.append(best * self._sets + accounts[chosen])
-        return turns
-
-    def _buy(self, turns: list[Lanes], budget: Floats) -> bool:
-        """Buy at the open, turn by turn, each at most one lane of an account. Whether every order has filled."""
-        lanes = np.concatenate(turns) if turns else _NONE
+    def _ranked(self, mask: Bools, able: Bools) -> list[Lanes]:
+        """The first choice of every able account, then the second, as far as positions are free."""
+        lanes = np.flatnonzero(mask & able[self._set_of])
         if not lanes.size:
+            return []
+        sets = self._set_of[lanes]
+        order = np.lexsort((-self._wish[sets, self._symbol_of[lanes]], sets))  # ties stay in the order of symbols
+        lanes, sets = lanes[order], sets[order]
+        turn = np.arange(len(lanes))
+        first = np.ones(len(lanes), np.bool_)
+        np.not_equal(sets[1:], sets[:-1], out=first[1:])
+        turn -= np.maximum.accumulate(turn * first)
+        chosen = np.flatnonzero(turn < (self._account.max_positions - self._open_positions)[sets])
+        turn = turn[chosen]
+        lanes = lanes[chosen[np.argsort(turn, kind="stable")]]
+        return np.split(lanes, np.cumsum(np.bincount(turn))[:-1])
+
+    def _buy(self, turns: list[Lanes], budget: Floats, mask: Bools) -> bool:
+        """Buy at the open, turn by turn, each at most one lane of an account. Whether every order has filled.
+
+        Where one has not, the lanes that had their turn are struck from `mask`.
+        """
+        if not turns:
             return True
+        lanes = np.concatenate(turns)
         symbols, sets, accounts = self._symbol_of[lanes], self._set_of[lanes], self._set_of[lanes]
         reference = self._open[symbols]
         price = self._venue.bought_at(reference, symbols, sets, self._time)
@@ -305,6 +302,7 @@ class WideBacktest:
         filled = quantity > 0
         all_filled = bool(filled.all())
         if not all_filled:
+            mask[lanes] = False
             lanes, accounts, reference, price, quantity, fee = _only(
                 filled, lanes, accounts, reference, price, quantity, fee
             )
