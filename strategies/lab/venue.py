@@ -53,7 +53,7 @@ class Venue:
     def spendable(self, cash: Floats) -> Floats:
         """What an order may cost so that the cash covers it with its fee."""
         spendable = cash / (1.0 + self._costs.commission_bps / 10_000)
-        return np.minimum(spendable, cash - self._costs.commission_min)
+        return np.minimum(spendable, cash - self._costs.commission_min) if self._costs.commission_min else spendable
 
     def capacity(self, volume: Floats) -> Floats:
         """Shares that bars of these volumes fill at most."""

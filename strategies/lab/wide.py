@@ -5,6 +5,7 @@ grids (symbols, sets) where a bar's prices meet them: adding up over symbols the
 plain engine does. The results are the same to the bit.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -126,19 +127,19 @@ class WideBacktest:
     def _leave_at_open(self, present: Bools | None) -> Lanes:
         """Fill the exits of the open. Returns the lanes whose stop or target this bar reaches only inside."""
         due, inside = self._leaving != _STAYING, _NONE
+        if present is not None:
+            due &= present
         if self._protected:
-            touched = (
-                np.flatnonzero(self._touched() > due)
-                if present is None
-                else (np.flatnonzero((self._touched() > due) & present))
-            )
-            open_, floor = self._open[self._symbol_of[touched]], self._floor(touched)
-            stopped = open_ <= floor
-            gapped = stopped | (open_ >= self._target[touched])
-            at_open, inside = touched[gapped], touched[~gapped]
-            self._leaving[at_open] = self._reason(at_open, stopped[gapped])
-            due[at_open] = True
-        lanes = np.flatnonzero(due if present is None else due & present)
+            mask = self._touched() & (self._leaving == _STAYING)
+            touched = np.flatnonzero(mask if present is None else mask & present)
+            if touched.size:
+                open_ = self._open[self._symbol_of[touched]]
+                stopped = open_ <= self._floor(touched)
+                gapped = stopped | (open_ >= self._target[touched])
+                at_open, inside = touched[gapped], touched[~gapped]
+                self._leaving[at_open] = self._reason(at_open, stopped[gapped])
+                due[at_open] = True
+        lanes = np.flatnonzero(due)
         if lanes.size:
             self._sell(lanes, self._open[self._symbol_of[lanes]], self._leaving[lanes])
         return inside
@@ -226,7 +227,7 @@ class WideBacktest:
             price = np.where(fills == 1, price, proceeds / self._bought[lanes])
             self._sold[:, lanes] = 0.0
         self.ledger.leave(lanes, rows, price, proceeds, fees, slippage, reason)
-        np.subtract.at(self._open_positions, self._set_of[lanes], 1)
+        self._open_positions -= np.bincount(self._set_of[lanes], minlength=self._sets)
         self._quantity[lanes] = 0.0
         self._held[lanes] = False
         self._leaving[lanes] = _STAYING
@@ -250,7 +251,7 @@ class WideBacktest:
             refused = self._venue.rejected(symbols, sets, self._time, Purpose.REJECT_ENTRY)
             mask[lanes[refused]] = False
         budget = self._account.fraction * self._worth
-        while not self._buy(self._ranked(mask, self._able(budget)), budget, mask):
+        while not self._buy(*self._ranked(mask, self._able(budget)), budget, mask):
             pass
 
     def _able(self, budget: Floats) -> Bools:
@@ -258,55 +259,64 @@ class WideBacktest:
         spend = np.minimum(budget, self._venue.spendable(self._cash))
         return (self._open_positions < self._account.max_positions) & (spend >= _HARDLY_A_DOLLAR)
 
-    def _ranked(self, mask: Bools, able: Bools) -> list[Lanes]:
-        """The first choice of every able account, then the second, as far as positions are free."""
-        lanes = np.flatnonzero(mask & able[self._set_of])
+    def _ranked(self, mask: Bools, able: Bools) -> tuple[Lanes, list[int]]:
+        """The first choice of every able account, then the second, as far as positions are free; each turn's end."""
+        lanes = np.flatnonzero(mask.reshape(self._grid) & able)
         if not lanes.size:
-            return []
-        sets = self._set_of[lanes]
-        order = np.lexsort((-self._wish[sets, self._symbol_of[lanes]], sets))  # ties stay in the order of symbols
-        lanes, sets = lanes[order], sets[order]
-        turn = np.arange(len(lanes))
+            return lanes, []
+        lanes = self._by_score(lanes)
+        sets, turn = self._set_of[lanes], np.arange(len(lanes))
         first = np.ones(len(lanes), np.bool_)
         np.not_equal(sets[1:], sets[:-1], out=first[1:])
         turn -= np.maximum.accumulate(turn * first)
         chosen = np.flatnonzero(turn < (self._account.max_positions - self._open_positions)[sets])
         turn = turn[chosen]
-        lanes = lanes[chosen[np.argsort(turn, kind="stable")]]
-        return np.split(lanes, np.cumsum(np.bincount(turn))[:-1])
+        ends: list[int] = np.bincount(turn).cumsum().tolist()
+        return lanes[chosen[np.argsort(turn, kind="stable")]], ends
 
-    def _buy(self, turns: list[Lanes], budget: Floats, mask: Bools) -> bool:
+    def _by_score(self, lanes: Lanes) -> Lanes:
+        """Set by set, the best scores first, then in the order of symbols."""
+        sets, score = self._set_of[lanes], self._wish[self._set_of[lanes], self._symbol_of[lanes]]
+        # Two sorts that processors and numpy do fast; only among equal scores they may have lost the order of symbols.
+        order = np.argsort(-score)
+        order = order[np.argsort(sets[order].astype(np.int16), kind="stable")]
+        ranked, owner = score[order], sets[order]
+        if ((ranked[1:] == ranked[:-1]) & (owner[1:] == owner[:-1])).any():
+            order = np.lexsort((-score, sets))
+        return lanes[order]
+
+    def _buy(self, lanes: Lanes, ends: list[int], budget: Floats, mask: Bools) -> bool:
         """Buy at the open, turn by turn, each at most one lane of an account. Whether every order has filled.
 
         Where one has not, the lanes that had their turn are struck from `mask`.
         """
-        if not turns:
+        if not ends:
             return True
-        lanes = np.concatenate(turns)
-        symbols, sets, accounts = self._symbol_of[lanes], self._set_of[lanes], self._set_of[lanes]
+        symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
         reference = self._open[symbols]
         price = self._venue.bought_at(reference, symbols, sets, self._time)
         most = self._venue.capacity(self._volume[symbols]) if self._venue.limited else None
-        quantity, fee, start = np.empty(len(lanes)), np.empty(len(lanes)), 0
-        for turn in turns:
-            here = slice(start, start + len(turn))
-            start, at, account = here.stop, price[here], accounts[here]
+        quantity, fee, wealth = np.empty(len(lanes)), np.empty(len(lanes)), budget[sets]
+        for start, end in pairwise([0, *ends]):
+            turn = slice(start, end)
+            at, account = price[turn], sets[turn]
             cash = self._cash[account]
-            shares = self._venue.whole_lots(np.minimum(budget[account], self._venue.spendable(cash)) / at)
-            shares[shares * at < SMALLEST_ORDER] = 0.0
+            shares = self._venue.whole_lots(np.minimum(wealth[turn], self._venue.spendable(cash)) / at)
+            small = shares * at < SMALLEST_ORDER
             if most is not None:
-                shares = np.minimum(shares, most[here])
+                shares = np.minimum(shares, most[turn])
             notional = shares * at
-            quantity[here], fee[here] = shares, np.where(shares > 0, self._venue.commission(notional), 0.0)
-            self._cash[account] = cash - (notional + fee[here])
+            commission = self._venue.commission(notional)
+            if small.any():
+                shares[small] = notional[small] = commission[small] = 0.0
+            quantity[turn], fee[turn] = shares, commission
+            self._cash[account] = cash - (notional + commission)
         filled = quantity > 0
         all_filled = bool(filled.all())
         if not all_filled:
             mask[lanes] = False
-            lanes, accounts, reference, price, quantity, fee = _only(
-                filled, lanes, accounts, reference, price, quantity, fee
-            )
-        np.add.at(self._open_positions, accounts, 1)
+            lanes, sets, reference, price, quantity, fee = _only(filled, lanes, sets, reference, price, quantity, fee)
+        self._open_positions += np.bincount(sets, minlength=self._sets)
         self._open_lanes(lanes, price, quantity, fee, np.abs(price - reference) * quantity)
         return all_filled
 
