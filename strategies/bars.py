@@ -105,8 +105,8 @@ class Bars:
         """Lay rows out on one time axis. Each column has one entry a row; `symbol` indexes `symbols`.
 
         Rows must be valid: a time at most once a symbol, low <= open, close <= high, all positive and finite.
-        Without `timeframe`, a bar is as long as the smallest distance of two times. Raises BadInput for a price that
-        rounds to nothing and for a number that is too large to be kept exactly.
+        Without `timeframe`, a bar is as long as the smallest distance of a symbol's times. Raises BadInput for a
+        price that rounds to nothing and for a number that is too large to be kept exactly.
         """
         times = np.unique(time)
         cell = np.searchsorted(times, time) * len(symbols) + symbol
@@ -140,7 +140,7 @@ class Bars:
             present,
             price_scale,
             volume_scale,
-            timeframe or _spacing(times),
+            timeframe or _spacing(times, present),
             feed=feed,
             adjustment=adjustment,
             synthetic=synthetic,
@@ -233,9 +233,10 @@ def _price_scale(symbols: Sequence[str], symbol: Ints, low: Floats, adjustment: 
     return scale
 
 
-def _spacing(times: Micros) -> int:
-    """The length of a bar, from the times; daily bars stamped in local time are 23 hours apart once a year."""
-    if len(times) < 2:
-        return DAY
-    least = int(np.diff(times).min())
+def _spacing(times: Micros, present: Bools) -> int:
+    """The length of a bar: the smallest distance of one symbol's times, for symbols may tick at different moments.
+
+    Daily bars stamped in local time are 23 hours apart once a year.
+    """
+    least = min((int(np.diff(times[own]).min()) for own in present.T if np.count_nonzero(own) > 1), default=DAY)
     return DAY if 20 * HOUR <= least <= 28 * HOUR else least

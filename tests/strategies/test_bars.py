@@ -65,6 +65,12 @@ def test_daily_bars_in_local_time_are_daily_although_one_day_has_23_hours() -> N
     assert bars_at(stamps, [1, 1, 1, 1]).timeframe == DAY
 
 
+def test_symbols_that_tick_at_different_minutes_do_not_make_bars_shorter() -> None:
+    times = np.array([0, 5, 15, 20]) * MINUTE
+    price = np.ones(4)
+    assert Bars.from_columns(["A", "B"], np.array([0, 1, 0, 1]), times, *[price] * 5).timeframe == 15 * MINUTE
+
+
 def test_the_last_bar_of_a_session_is_known_from_the_calendar() -> None:
     """Two-hour bars on a full day and on the day after Thanksgiving."""
     stamps = ["2019-11-27T20:30", "2019-11-27T18:30", "2019-11-29T14:30", "2019-11-29T16:30"]
