@@ -302,13 +302,14 @@ class WideBacktest:
             at, account = price[turn], sets[turn]
             cash = self._cash[account]
             shares = self._venue.whole_lots(np.minimum(wealth[turn], self._venue.spendable(cash)) / at)
-            small = shares * at < SMALLEST_ORDER
+            nothing = shares * at < SMALLEST_ORDER
             if most is not None:
                 shares = np.minimum(shares, most[turn])
+                nothing |= most[turn] <= 0
             notional = shares * at
             commission = self._venue.commission(notional)
-            if small.any():
-                shares[small] = notional[small] = commission[small] = 0.0
+            if nothing.any():
+                shares[nothing] = notional[nothing] = commission[nothing] = 0.0
             quantity[turn], fee[turn] = shares, commission
             self._cash[account] = cash - (notional + commission)
         filled = quantity > 0
