@@ -21,7 +21,18 @@ from config.errors import BadInput
 from strategies.bars import Bars, Block, Bools, Floats, Ints
 from strategies.lanes import Shape, State, Stateful
 
-__all__ = ["Decisions", "Overlay", "Param", "Shape", "Signals", "Strategy", "StrategyError", "Value", "param"]
+__all__ = [
+    "Decisions",
+    "Overlay",
+    "Param",
+    "Parametrised",
+    "Shape",
+    "Signals",
+    "Strategy",
+    "StrategyError",
+    "Value",
+    "param",
+]
 
 Value = int | float | str
 PROBES = (-1e30, 1e30)

@@ -1,6 +1,7 @@
 """The ten decide what the plainest reading of their rules decides, on bars and parameters nobody chose."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies.bars import Bars
-from strategies.base import Decisions, Overlay, Strategy, Value
+from strategies.base import Decisions, Overlay, Parametrised, Strategy, Value
 from strategies.registry import NAMES, load
 from strategies.sector_rotation import SectorRotation
 from tests.strategies import plain_rules
@@ -174,3 +175,18 @@ def test_the_defaults_are_those_of_the_rules() -> None:
     assert load("bollinger_squeeze").check({}) == {
         "period": 20, "width": 2.0, "lookback": 120, "percent": 10.0, "within": 5, "stop_loss": 0.04,
     }  # fmt: skip
+
+
+def test_the_documentation_lists_every_parameter_with_its_range() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
+    kinds: list[type[Parametrised]] = [*map(load, NAMES), SectorRotation]
+    for kind in kinds:
+        (section,) = re.findall(rf"^## {kind.name}, (.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+        rows = {
+            f"| `{name}` | {one.default} | {one.low:g} to {one.high:g} |"
+            if one.default != ""
+            else "| `calendar` | none | a file |"
+            for name, one in kind.parameters.items()
+        }
+        assert rows == {row for row in section.splitlines() if row.startswith("| `")}
+        assert (kind.__doc__ or "").split("\n")[0] in section
