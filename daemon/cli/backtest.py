@@ -1,0 +1,124 @@
+"""`nightdesk backtest`: from options to bars, strategy and costs, one run, and what is printed of it."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from config.errors import BadInput, UserError
+from daemon.cli.backtest_output import as_json, as_text
+from strategies.bar_files import read_bars
+from strategies.bar_gates import doubts
+from strategies.bars import Bars
+from strategies.base import Overlay, Strategy
+from strategies.lab.backtest import Progress, backtest
+from strategies.lab.costs import parse_costs
+from strategies.lab.metrics import Metrics, measure
+from strategies.lab.result import Account, Result
+from strategies.registry import load, parse_params
+from strategies.resample import resample
+from strategies.sector_rotation import SectorRotation
+from strategies.universe import restrict, sectors_of
+
+DOUBTS_SHOWN = 5
+
+ReportWriter = Callable[[Path, Result, Metrics, Bars], None]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the strategy and print the result; nothing is printed or written before all of it is known."""
+    write_report = _report_writer(arguments.report) if arguments.report else None
+    account = Account(
+        capital=_number("--capital", arguments.capital, least=1, most=1e12),
+        fraction=_number("--fraction", arguments.fraction, least=0.0001, most=1),
+        max_positions=_whole("--max-positions", arguments.max_positions, least=1),
+        lot=_number("--lot", arguments.lot, least=0, most=1e9),
+    )
+    costs, seed = parse_costs(arguments.costs), _whole("--seed", arguments.seed, least=0)
+    kind = load(arguments.strategy)
+    params = parse_params(kind, arguments.param)
+    bars = _bars(arguments)
+    strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
+    _refuse_short_history(strategy, bars, arguments.bars)
+    [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
+    metrics = measure(result.initial_capital, result.times, bars.dates, result.equity, result.trades)
+    if write_report:
+        try:
+            write_report(arguments.report, result, metrics, bars)
+        except OSError as error:
+            raise UserError(f"--report: {arguments.report}: {error.strerror}") from error
+    print(orjson.dumps(as_json(result, metrics, bars)).decode() if arguments.json else as_text(result, metrics, bars))
+    return 0
+
+
+def _bars(arguments: argparse.Namespace) -> Bars:
+    """The bars as the options want them, doubts said on stderr."""
+    bars = read_bars(arguments.bars)
+    found = list(doubts(bars))
+    for doubt in found[:DOUBTS_SHOWN]:
+        print(f"nightdesk: warning: {arguments.bars}: {doubt}", file=sys.stderr)
+    if len(found) > DOUBTS_SHOWN:
+        print(f"nightdesk: warning: {arguments.bars}: {len(found) - DOUBTS_SHOWN} more such doubts", file=sys.stderr)
+    if arguments.timeframe:
+        bars = resample(bars, arguments.timeframe)
+    return restrict(bars, arguments.membership) if arguments.membership else bars
+
+
+def _overlays(arguments: argparse.Namespace, bars: Bars) -> list[Overlay]:
+    if arguments.overlay is None:
+        return []
+    if arguments.overlay != SectorRotation.name:
+        raise BadInput(f"--overlay: {arguments.overlay!r} is not an overlay; there is {SectorRotation.name}")
+    if not arguments.sectors:
+        raise BadInput("--overlay sector_rotation: needs --sectors FILE, a CSV symbol,sector")
+    return [SectorRotation(bars.symbols, sectors=sectors_of(bars.symbols, arguments.sectors))]
+
+
+def _refuse_short_history(strategy: Strategy, bars: Bars, path: Path) -> None:
+    """A signal needs the warm-up, and its order one bar more."""
+    needed = max(part.warmup for part in (strategy, *strategy.overlays)) + 1
+    longest = int(bars.present.sum(axis=0).max())
+    if longest < needed:
+        raise BadInput(f"{path}: {strategy.name} needs {needed} bars of a symbol, the longest series has {longest}")
+
+
+def _report_writer(path: Path) -> ReportWriter:
+    """Found before the work begins, so that a missing library or folder does not cost a run."""
+    if not path.parent.is_dir():
+        raise BadInput(f"--report: {path.parent}: no such folder")
+    try:
+        from strategies.lab.report import write_report  # noqa: PLC0415 - plotly is an extra
+    except ModuleNotFoundError as error:
+        raise UserError(f"--report: needs {error.name}; install it with: pip install 'nightdesk[report]'") from error
+    return write_report
+
+
+def _number(option: str, text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise BadInput(f"{option}: {text!r} is not a number from {least:g} to {most:g}")
+    return number
+
+
+def _whole(option: str, text: str, least: int) -> int:
+    number = _number(option, text, least, 2**31)
+    if not number.is_integer():
+        raise BadInput(f"{option}: {text!r} is not a whole number")
+    return int(number)
+
+
+def _progress() -> Progress | None:
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, of: int) -> None:
+        end = "\r" if done < of else "\r\033[K"
+        print(f"{done / of:5.0%} of the bars", end=end, file=sys.stderr, flush=True)
+
+    return show
