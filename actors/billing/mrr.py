@@ -1,7 +1,8 @@
 """What a subscription is worth a month, by the rules of Stripe's own billing analytics.
 
-Active and past-due subscriptions count, at the monthly share of their licensed items (a twelfth of a year,
-52 twelfths of a week, 365 twelfths of a day), less coupons that last for ever. Trials, metered usage, tax and one-off discounts do not count.
+Active and past-due subscriptions count, at the monthly share of their licensed items (a twelfth of a year, 52 twelfths
+of a week, 365 twelfths of a day), less coupons that last for ever. Trials, metered usage, tax and passing discounts do
+not count.
 """
 
 from fractions import Fraction

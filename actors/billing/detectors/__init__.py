@@ -5,6 +5,7 @@ from actors.billing.detectors.decline_spike import DeclineSpike
 from actors.billing.detectors.dispute_spike import DisputeSpike
 from actors.billing.detectors.duplicate_charge import DuplicateCharge
 from actors.billing.detectors.refund_exceeds_charge import RefundExceedsCharge
+from actors.billing.detectors.refund_spike import RefundSpike
 from actors.billing.detectors.signature_failures import SignatureFailures
 from actors.billing.detectors.thin_events import ThinEvents
 from actors.billing.detectors.webhook_lag import WebhookLag
@@ -14,6 +15,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     DisputeSpike,
     DuplicateCharge,
     RefundExceedsCharge,
+    RefundSpike,
     SignatureFailures,
     ThinEvents,
     WebhookLag,

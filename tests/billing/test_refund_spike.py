@@ -1,0 +1,47 @@
+from itertools import permutations
+
+from tests.billing.night import Night
+from tests.billing.stripe_events import Event, charge, refund
+
+
+def refunded(at: int, charge_id: str, total: int = 2900, currency: str = "usd") -> Event:
+    return charge(at, id_=charge_id, kind="charge.refunded", amount=9000, refunded=total, currency=currency)
+
+
+def test_five_refunds_within_an_hour_are_told_when_five_are_the_rule() -> None:
+    night = Night(refund_spike_count=5)
+    night.deliver(*(refunded(at, f"ch_{at}") for at in (0, 900, 1800, 2700)))
+    assert night.incidents() == []
+    night.deliver(refunded(3600, "ch_5", currency="jpy"))
+    incident = night.only("refund_spike")
+    assert incident.title == "5 refunds within an hour (¥2,900 + $116.00)"
+    assert len(incident.event_ids) == 5
+
+
+def test_without_a_rule_or_over_more_than_an_hour_nothing_is_told() -> None:
+    for rules in ({}, {"refund_spike_count": 5}):
+        night = Night(**rules)
+        night.deliver(*(refunded(at, f"ch_{at}") for at in (0, 900, 1800, 2700, 3601)))
+        assert night.incidents() == []
+
+
+def test_all_events_of_one_refund_are_one_refund() -> None:
+    told = [refunded(0, "ch_1"), refund(0, id_="re_1", charge_id="ch_1", amount=2900)]
+    told += [refunded(0, "ch_1"), refund(1, id_="re_1", charge_id="ch_1", amount=2900, kind="charge.refund.updated")]
+    for order in permutations(told):
+        night = Night(refund_spike_count=2)
+        night.deliver(*order, at=5)
+        assert night.incidents() == []
+
+
+def test_parts_of_one_charge_count_one_by_one_in_any_order() -> None:
+    for order in permutations((1000, 2000, 3000)):
+        night = Night(refund_spike_count=3)
+        night.deliver(*(refunded(at, "ch_1", total) for at, total in enumerate(order)))
+        assert night.only("refund_spike").evidence["observed"] == 3
+
+
+def test_a_refund_that_failed_counts_for_nothing() -> None:
+    night = Night(refund_spike_count=1)
+    night.deliver(refund(0, id_="re_1", charge_id="ch_1", amount=1, status="failed", kind="refund.failed"))
+    assert night.incidents() == []
