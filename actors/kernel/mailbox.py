@@ -214,6 +214,8 @@ class Mailbox(Generic[M]):
             await asyncio.sleep(0)  # noqa: TID251 - a yield, not a wait
             now = loop.time()
         while not (batch := self._pop(limit)):
+            if self._queue:
+                continue
             if self._closed is not None:
                 raise Drained
             self._unyielded = 0
@@ -251,7 +253,7 @@ class Mailbox(Generic[M]):
             batch = waiting
         while self._blocked and len(queue) < self.capacity:
             self._admit()
-        return batch if batch or not queue else self._pop(limit)
+        return batch
 
     def done(self, count: int = 1) -> None:
         """The first `count` messages in flight are finished, and with them the turn."""
@@ -297,9 +299,9 @@ class Mailbox(Generic[M]):
         self._wake()
 
     @property
-    def being_read(self) -> bool:
-        """Whether somebody takes from this mailbox, or should."""
-        return self._taker is not None or bool(self.in_flight) or bool(self._queue)
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is in flight."""
+        return not self._queue and not self.in_flight
 
     def give_back(self) -> None:
         """Put what is in flight back to the front."""

@@ -20,6 +20,7 @@ BACKOFF_BASE_S = 0.2
 BACKOFF_CAP_S = 30.0
 POISON_CRASHES = 3  # over one message, which then goes to the dead letters
 UNDER_WAY = (State.STARTING, State.BACKING_OFF)  # not up yet, but going to be
+AT_REST = (State.STOPPED, State.FAILED, State.QUARANTINED)
 DEAD_LETTER_S = 5.0  # a dead letter not taken over by then stays first in its mailbox
 
 
@@ -118,13 +119,11 @@ class Node:
 
     async def halt(self) -> None:
         """End the actor, to be launched again; when the whole tree stops, for good and with what is queued."""
+        if self._task is None and self.state in AT_REST:
+            return
         if self._ports.stopping:
             self.mailbox.close(f"{self.path} has stopped", drain=True)
-        if self._task is None:
-            if self._ports.stopping and self.state in UNDER_WAY:
-                self.close(State.STOPPED)
-            return
-        error = await self._end()
+        error = await self._end() if self._task is not None else None
         self.mailbox.give_back()
         if isinstance(error, WouldNotEnd):
             self._rest(State.FAILED, tree.Failed(self.path, error))
@@ -163,7 +162,7 @@ class Node:
         task, stuck, stop_s = self._task, self._stuck, self.spec.stop_s
         assert task is not None  # noqa: S101 - the callers have looked
         deadline = monotonic() + stop_s
-        if self._ports.stopping and stuck is None and self.mailbox.being_read:
+        if self._ports.stopping and stuck is None and not self.mailbox.idle:
             await asyncio.wait([task], timeout=stop_s / 2)
         if not task.done():
             task.cancel()

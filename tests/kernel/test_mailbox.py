@@ -250,6 +250,14 @@ async def test_an_expired_ask_is_discarded_when_taken() -> None:
     assert mailbox.meter.dropped["expired"] == 1
 
 
+async def test_a_thousand_expired_asks_are_passed_over_at_once() -> None:
+    mailbox = reject(2000)
+    asked = [mailbox.ask(number, timeout=1) for number in range(1500)]
+    assert {type(error) for error in await asyncio.gather(*asked, return_exceptions=True)} == {TimeoutError}
+    mailbox.offer("fresh")
+    assert await mailbox.take(1) == ["fresh"]
+
+
 async def test_an_ask_waits_for_room_no_longer_than_its_deadline() -> None:
     mailbox = block(1)
     mailbox.offer("in the way")

@@ -142,6 +142,27 @@ async def test_a_dead_letter_nobody_takes_over_is_not_lost(trouble: str) -> None
         assert len(letters) == 1
 
 
+async def test_a_message_is_not_lost_when_its_branch_is_restarted_while_its_letter_is_handed_over() -> None:
+    script, box = Script(), block(100)
+
+    async def slowly(_: DeadLetter) -> None:
+        await io_sleep(4)
+
+    wing = supervisor("wing", Strategy.ONE_FOR_ONE, child("a", script.actor, mailbox=box))
+    tree = supervisor("root", Strategy.ONE_FOR_ONE, wing)
+    async with staged(tree, dead_letter=slowly) as stage:
+        box.offer(ValueError("poison"))
+        box.offer("behind it")
+        while script.lives < 3:
+            await io_sleep(0.1)
+        await io_sleep(0.5)
+        await stage.supervisor.restart("wing")
+        await io_sleep(60)
+        assert script.handled == ["behind it"]
+        status = stage.status("wing.a")
+        assert (status.finished, status.dropped) == (1, {"dead_letter": 1})
+
+
 async def test_an_ask_that_gets_its_actor_stuck_three_times_fails() -> None:
     script, box = Script(), block(100)
     async with staged(alone(script, box, stuck_s=5.0)) as stage:

@@ -57,6 +57,7 @@ async def test_what_is_queued_is_handled_before_the_end_and_what_comes_later_is_
         asked = asyncio.gather(box.ask("asked", timeout=60), return_exceptions=True)
         await io_sleep(0)
     assert script.handled == [0, 1, 2, 3, 4, "asked"]
+    assert monotonic() == pytest.approx(0, abs=0.01)
     assert list(await asked) == ["asked"]
     assert not box.offer("late")
 
