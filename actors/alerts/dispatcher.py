@@ -1,6 +1,6 @@
 """From the outbox to a channel: one actor per channel, so that a slow or failing one holds up nothing but itself."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,12 +12,15 @@ from actors.alerts.channels.base import Channel, Outcome, Refused, RetryLater, S
 from actors.alerts.gather import Parcel, gather, singly
 from actors.alerts.pace import DAY, MOST_ATTEMPTS, Health, TokenBucket, retry_delay_s
 from actors.kernel.actor import Actor
-from actors.kernel.clock import SECOND, Clock, Random
+from actors.kernel.clock import SECOND, Clock, Random, monotonic
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Delivery, Kind, NewEntry, Notification, Severity
 
 DEADLINE_S = 15.0
 """For one attempt, in monotonic seconds: a turn must end well before an actor counts as stuck."""
+
+TURN_S = 5.0
+"""No attempt begins later in a turn."""
 
 STORE_PAUSE_S = 2.0
 READ_AHEAD = 200
@@ -73,12 +76,12 @@ class Dispatcher(Actor[Wake]):
             raise group.exceptions[0] from None
 
     async def receive(self, message: Wake) -> None:
-        """One step: as many attempts as may be under way at once. What is left is for the next step."""
+        """One step, short enough for a turn. What is left is for the next."""
         del message
         try:
             again_at = await self._step()
-        except StoreUnavailable as error:
-            log.warning("outbox_unavailable", channel=self._channel_name, error=str(error))
+        except* StoreUnavailable as group:
+            log.warning("outbox_unavailable", channel=self._channel_name, error=str(group.exceptions[0]))
             again_at = self._clock.now() + int(STORE_PAUSE_S * SECOND)
         self._timer.cancel()
         if again_at is not None:
@@ -103,9 +106,7 @@ class Dispatcher(Actor[Wake]):
         if not tokens:
             return self._bucket.next_at()
         parcels = gather(due) if self._channel.for_people else singly(due)
-        chosen = list(islice(_one_per_incident(parcels), min(tokens, self._channel.abreast)))
-        self._bucket.take(len(chosen), now)
-        await self._deliver(chosen)
+        await self._judge(await self._deliver(deque(islice(_one_per_incident(parcels), tokens))))
         return max(self._clock.now(), self._paused_until)
 
     async def _fresh(self, due: Sequence[Notification]) -> list[Notification]:
@@ -122,18 +123,25 @@ class Dispatcher(Actor[Wake]):
                 fresh.append(row)
         return fresh
 
-    async def _deliver(self, parcels: Sequence[Parcel]) -> None:
-        outcomes: list[tuple[Parcel, Outcome]] = []
+    async def _deliver(self, parcels: deque[Parcel]) -> list[Outcome]:
+        """Send from the front of `parcels`, several abreast, until one fails or the turn has lasted long enough."""
+        outcomes: list[Outcome] = []
+        enough_at = monotonic() + TURN_S
 
-        async def attempt(parcel: Parcel) -> None:
-            outcomes.append((parcel, await self._attempt(parcel.notification)))
+        async def work() -> None:
+            while parcels and monotonic() < enough_at:
+                parcel = parcels.popleft()
+                self._bucket.take(1, self._clock.now())
+                outcome = await self._attempt(parcel.notification)
+                outcomes.append(outcome)
+                if isinstance(outcome, RetryLater):
+                    parcels.clear()
+                await self._settle(parcel, outcome)
 
         async with anyio.create_task_group() as tasks:
-            for parcel in parcels:
-                tasks.start_soon(attempt, parcel)
-        for parcel, outcome in outcomes:
-            await self._settle(parcel, outcome)
-        await self._judge([outcome for _, outcome in outcomes])
+            for _ in range(min(self._channel.abreast, len(parcels))):
+                tasks.start_soon(work)
+        return outcomes
 
     async def _attempt(self, notification: Notification) -> Outcome:
         try:
