@@ -2,6 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
 
 import orjson
 
@@ -14,11 +17,17 @@ _SCAN = 2_000
 _DISORDER_US = 60_000_000
 """Entries are committed nearly in the order of their time; a clock set back by more than this hides the difference."""
 
-_INSERT_KEY = "INSERT OR IGNORE INTO event_keys (tenant, event_id, seq) VALUES (?, ?, ?)"
-_SELECT_KEY = "SELECT seq FROM event_keys WHERE tenant = ? AND event_id = ?"
-_INSERT_LOG = "INSERT INTO log (seq, kind, tenant, at, dictionary, data) VALUES (?, ?, ?, ?, ?, ?)"
+_FIND_KEYS = (
+    "SELECT tenant, event_id, seq FROM (VALUES",
+    ") CROSS JOIN event_keys ON tenant = column1 AND event_id = column2",
+)
+_INSERT_KEYS = ("INSERT INTO event_keys (tenant, event_id, seq) VALUES", "")
+_INSERT_LOG = ("INSERT INTO log (seq, kind, tenant, at, dictionary, data) VALUES", "")
+_INSERT_BODIES = ("INSERT INTO archive (seq, body) VALUES", "")
 _COUNT = "UPDATE meta SET value = value + ? WHERE key = 'stored'"
-_INSERT_BODY = "INSERT INTO archive (seq, body) VALUES (?, ?)"
+
+_ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
+"""Each statement hands the interpreter over to the event loop and waits to get it back: rather few than many."""
 
 
 class Packed:
@@ -51,28 +60,35 @@ class Log:
         self, connection: sqlite3.Connection, entries: Sequence[Packed], *, again: bool = False
     ) -> list[Appended]:
         """Write new entries; an event that is known changes nothing, unless it shall be read `again`."""
+        keys = [
+            (self._tenants.get(one.tenant) or self._tenant(connection, one.tenant), one.event_id) for one in entries
+        ]
+        known: dict[tuple[int, str], int] = {}
+        if not again:
+            events = [key for key, one in zip(keys, entries, strict=True) if one.kind is Kind.EVENT]
+            known = {(tenant, event_id): seq for tenant, event_id, seq in _all_rows(connection, _FIND_KEYS, events)}
         results: list[Appended] = []
-        rows, bodies = [], []
-        seq, stored = self.last_seq, 0
-        for entry in entries:
-            tenant = self._tenants.get(entry.tenant) or self._tenant(connection, entry.tenant)
-            if entry.kind is Kind.EVENT and not again:
-                if connection.execute(_INSERT_KEY, (tenant, entry.event_id, seq + 1)).rowcount == 0:
-                    first = connection.execute(_SELECT_KEY, (tenant, entry.event_id)).fetchone()[0]
-                    results.append(Appended(first, duplicate=True))
-                    continue
-                stored += 1
+        new_keys, rows, bodies = [], [], []
+        seq = self.last_seq
+        for key, entry in zip(keys, entries, strict=True):
+            keyed = entry.kind is Kind.EVENT and not again
+            if keyed and key in known:
+                results.append(Appended(known[key], duplicate=True))
+                continue
             seq += 1
-            rows.append((seq, entry.kind, tenant, entry.at, DICTIONARY, entry.packed))
+            if keyed:
+                known[key] = seq
+                new_keys.append((*key, seq))
+            rows.append((seq, entry.kind, key[0], entry.at, DICTIONARY, entry.packed))
             if entry.body is not None:
                 bodies.append((seq, entry.body))
             self.fresh.append(LogEntry(seq, entry.kind, entry.tenant, entry.at, entry.data))
             results.append(Appended(seq))
-        connection.executemany(_INSERT_LOG, rows)
-        if bodies:
-            connection.executemany(_INSERT_BODY, bodies)
-        if stored:
-            connection.execute(_COUNT, (stored,))
+        _all_rows(connection, _INSERT_KEYS, new_keys)
+        _all_rows(connection, _INSERT_LOG, rows)
+        _all_rows(connection, _INSERT_BODIES, bodies)
+        if new_keys:
+            connection.execute(_COUNT, (len(new_keys),))
         self.last_seq = seq
         return results
 
@@ -101,6 +117,24 @@ class Log:
         self.fresh = []
         self.last_seq = self._committed
         self._tenants.clear()
+
+
+def _all_rows(connection: sqlite3.Connection, sql: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Execute a statement over all `rows`, many at once; `sql` is what stands before and after the rows."""
+    found: list[Any] = []
+    done = 0
+    for size in _ROWS_AT_ONCE:
+        while len(rows) - done >= size:
+            values = [*chain.from_iterable(rows[done : done + size])]
+            found += connection.execute(_statement(*sql, size, len(rows[0])), values).fetchall()
+            done += size
+    return found
+
+
+@cache
+def _statement(before: str, after: str, rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"{before} {', '.join([row] * rows)} {after}"
 
 
 def tenant_id(connection: sqlite3.Connection, name: str) -> int:
