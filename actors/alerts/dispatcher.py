@@ -19,7 +19,7 @@ from actors.store.records import DAEMON, Delivery, Kind, NewEntry, Notification,
 DEADLINE_S = 15.0
 """For one attempt, in monotonic seconds: a turn must end well before an actor counts as stuck."""
 
-TURN_S = 5.0
+TURN_S = 1.0
 """No attempt begins later in a turn."""
 
 STORE_PAUSE_S = 2.0
