@@ -25,7 +25,7 @@ import orjson
 from aiohttp import web
 
 from actors.billing.events import normalise
-from actors.billing.projection import Projector
+from actors.billing.projection import ARCHIVED, Projector
 from actors.billing.signature import sign, verified
 from actors.kernel.clock import monotonic
 from actors.kernel.mailbox import reject
@@ -108,14 +108,13 @@ async def fill(folder: Path, events: int) -> None:
     store = SqliteStore(folder)
     store.name, store.mailbox = "store", reject(1024)
     await store.start()
-    projector = Projector(await store.payer_key())
+    projector = Projector(await store.payer_key(), ARCHIVED)
     templates = [orjson.loads(body) for body in bodies(500, seed=999)]
 
     async def append(number: int) -> None:
-        projection, archive = projector.split(templates[number % len(templates)])
         event_id = f"evt_0{number:024}"
-        data = {**projection, "id": event_id}
-        await store.append(NewEntry(Kind.EVENT, "acme", number, data, event_id, archive))
+        data = {**projector.project(templates[number % len(templates)]), "id": event_id}
+        await store.append(NewEntry(Kind.EVENT, "acme", number, data, event_id))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.run)
@@ -132,15 +131,15 @@ def parts() -> list[tuple[str, float]]:
     now = 1_790_000_000_000_000
     signatures = [sign(body, SECRET.encode(), now) for body in sample]
     events = [orjson.loads(body) for body in sample]
-    projector = Projector(b"k" * 32)
-    kept = [projector.split(event) for event in events]
-    entries = [LogEntry(seq, Kind.EVENT, "acme", now, data) for seq, (data, _) in enumerate(kept)]
+    projector = Projector(b"k" * 32, ARCHIVED)
+    projections = [projector.project(event) for event in events]
+    entries = [LogEntry(seq, Kind.EVENT, "acme", now, data) for seq, data in enumerate(projections)]
     secrets = (SECRET.encode(),)
     return [
         ("verify the signature", each(lambda n: verified(signatures[n], sample[n], secrets, now))),
         ("parse", each(lambda n: orjson.loads(sample[n]))),
-        ("project and redact", each(lambda n: projector.split(events[n]))),
-        ("deflate both (writer thread)", each(lambda n: pack(*kept[n]))),
+        ("project", each(lambda n: projector.project(events[n]))),
+        ("deflate (writer thread)", each(lambda n: pack(projections[n], None))),
         ("read the facts", each(lambda n: normalise(entries[n].data, now))),
     ]
 

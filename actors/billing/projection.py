@@ -1,9 +1,7 @@
 """What of a Stripe event is kept: by allowlist, so that a field Stripe adds tomorrow is left out until someone adds it.
 
-Two walks over the same tree keep two sets of keys: the projection, which is all that decisions ever read, and the
-archived body, which keeps enough for decisions not thought of yet. In neither is there a name, e-mail, address, phone
-number, card data, free text or metadata. A payer is known by a keyed hash of the card's fingerprint, which says that
-two payments came from one card and nothing else.
+There is never a name, e-mail, address, phone number, card data, free text or metadata in it. A payer is known by a
+keyed hash of the card's fingerprint, which says that two payments came from one card and nothing else.
 """
 
 import re
@@ -95,33 +93,29 @@ ARCHIVED: Final = PROJECTED | frozenset(
 
 
 class Projector:
-    """Projects and redacts under the payer key of one database: hashes of two installations cannot be compared."""
+    """Projects under the payer key of one database: hashes of two installations cannot be compared.
 
-    def __init__(self, payer_key: bytes) -> None:
+    `keys` says how much is kept: PROJECTED, all that decisions read, or ARCHIVED, which keeps more for later.
+    """
+
+    def __init__(self, payer_key: bytes, keys: frozenset[str] = PROJECTED) -> None:
         self._key = payer_key
+        self._keys = keys
 
     def project(self, event: Json) -> Json:
-        """The projection alone; see `split`."""
-        return self.split(event)[0]
+        """The event in its own shape, without what is not allowed. Never raises for an event that came as JSON.
 
-    def split(self, event: Json) -> tuple[Json, bytes]:
-        """The projection, and as JSON text the redacted body, whose own projection is the same. Never raises
-        for an event that came as JSON.
-
-        Both have the event's shape. Nulls stay only in `previous_attributes`, where they say what a value was, and
-        as `invoice`. A `payer` stands in the place of each `fingerprint`, and in the projection the first of them in
-        `data.object` too. There, `created` is a whole number of unix seconds, also where an old or a thin event
-        writes text, and is left out where it makes no sense.
+        Nulls stay only in `previous_attributes`, where they say what a value was, and as `invoice`. A `payer` stands
+        in the place of each `fingerprint`, and the first of them in `data.object` too. `created` is a whole number of
+        unix seconds, also where an old or a thin event writes text, and is left out where it makes no sense.
         """
         payers: list[str] = []
-        redacted = self._redact(event, payers, False, _DEPTH_MAX)
-        text = orjson.dumps(redacted)
+        projection = self._walk(event, payers, False, _DEPTH_MAX)
+        text = orjson.dumps(projection)
         # Nothing that Stripe itself writes under the allowed keys has a space or an @ in it. But customers and plans
         # may bear ids their owner chose, such as an e-mail address or a name: hashed, they still group.
         if b"@" in text or b" " in text:
-            redacted = self._veil(redacted)
-            text = orjson.dumps(redacted)
-        projection = _pick(redacted)
+            projection = self._veil(projection)
         data = projection.get("data")
         if payers and isinstance(data, dict) and isinstance(subject := data.get("object"), dict):
             subject["payer"] = payers[0]
@@ -130,32 +124,31 @@ class Projector:
             projection.pop("created", None)
         else:
             projection["created"] = created
-        return projection, text
+        return projection
 
     # Called for every object of every event, and a good part of what an event costs: hence by position.
-    def _redact(self, tree: Json, payers: list[str], nulls: bool, depth: int) -> _Kept:
+    def _walk(self, tree: Json, payers: list[str], nulls: bool, depth: int) -> _Kept:
+        keys = self._keys
         kept: _Kept = {}
         for key, value in tree.items():
-            if key in ARCHIVED:
+            if key in keys:
                 kind = type(value)
                 if kind is dict:
-                    if depth and (
-                        inner := self._redact(value, payers, nulls or key == "previous_attributes", depth - 1)
-                    ):
+                    if depth and (inner := self._walk(value, payers, nulls or key == "previous_attributes", depth - 1)):
                         kept[key] = inner
                 elif kind is list:
-                    kept[key] = self._redact_list(value, payers, nulls, depth)
+                    kept[key] = self._walk_list(value, payers, nulls, depth)
                 elif value is not None or nulls or key == "invoice":  # since 2025-03-31 a charge has no such key at all
                     kept[key] = value
         if "fingerprint" in kept or "payer" in kept:
             self._recognise(kept, payers)
         return kept
 
-    def _redact_list(self, entries: list[Any], payers: list[str], nulls: bool, depth: int) -> list[Any]:
+    def _walk_list(self, entries: list[Any], payers: list[str], nulls: bool, depth: int) -> list[Any]:
         if not depth:
             return []
         return [
-            self._redact(entry, payers, nulls, depth - 1) if isinstance(entry, dict) else entry
+            self._walk(entry, payers, nulls, depth - 1) if isinstance(entry, dict) else entry
             for entry in entries
             if entry is not None and not isinstance(entry, list)  # Stripe nests no lists
         ]
@@ -178,21 +171,6 @@ class Projector:
 
     def _hash(self, text: str) -> str:
         return blake2b(text.encode(errors="replace"), digest_size=8, key=self._key).hexdigest()
-
-
-def _pick(tree: Json) -> _Kept:
-    """Of what is redacted already, what is projected."""
-    kept: _Kept = {}
-    for key, value in tree.items():
-        if key in PROJECTED:
-            kind = type(value)
-            if kind is dict:
-                kept[key] = _pick(value)
-            elif kind is list:
-                kept[key] = [_pick(entry) if isinstance(entry, dict) else entry for entry in value]
-            else:
-                kept[key] = value
-    return kept
 
 
 def _unix_seconds(created: object) -> int | None:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import orjson
 
-from actors.billing.projection import Projector
+from actors.billing.projection import ARCHIVED, PROJECTED, Projector
 from actors.billing.signature import verified
 from actors.kernel.clock import SECOND, Clock, entropy, monotonic
 from actors.kernel.mailbox import MailboxFull
@@ -18,6 +18,7 @@ from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import Json, Kind, NewEntry
 
 Archive = Literal["redacted", "full", "none"]
+"""What is kept beside the facts: all that is not personal, the body as it came, or nothing."""
 
 _MINUTE: Final = 60 * SECOND
 _DEFAULT: Final = "default"
@@ -122,7 +123,8 @@ class Gate:
 
     async def open(self) -> None:
         """Get ready for the first delivery: payers are hashed under the key of the store."""
-        self._projector = Projector(await self._store.payer_key())
+        keys = PROJECTED if self._archive == "none" else ARCHIVED
+        self._projector = Projector(await self._store.payer_key(), keys)
 
     def reconfigure(self, tenants: Iterable[Tenant]) -> None:
         """From now on, admit these and no others. Raises ValueError for a tenant without a secret."""
@@ -159,9 +161,8 @@ class Gate:
         return DUPLICATE if appended.duplicate else STORED
 
     def _entry(self, tenant: str, now: int, event_id: str, event: Json, body: bytes) -> NewEntry:
-        projection, redacted = self._projector.split(event)
-        archive = {"redacted": redacted, "full": body, "none": None}[self._archive]
-        return NewEntry(Kind.EVENT, tenant, now, projection, event_id, archive)
+        archive = body if self._archive == "full" else None
+        return NewEntry(Kind.EVENT, tenant, now, self._projector.project(event), event_id, archive)
 
     async def file_failures(self) -> None:
         """Once a minute has passed, log how many signatures of each tenant failed in it. Raises StoreUnavailable."""
