@@ -141,21 +141,26 @@ class Mailbox(Generic[M]):
     def _squeeze_in(self, message: M) -> bool:
         if self._closed is not None:
             return self._refuse("closed")
-        entry: Any = message
         if self._newest is not None:
-            entry = self._key_of(message)
-            known = entry in self._newest
-            if not known and len(self._newest) >= self.capacity:
-                return self._refuse("full")
-            self._newest[entry] = message
-            if known:
-                self.meter.accepted += 1
-                self.meter.dropped["conflated"] += 1
-                return True
-        elif self.overflow is Overflow.DROP_OLDEST:
-            self._drop_oldest()
-        else:
+            return self._conflate(message, self._newest)
+        if self.overflow is not Overflow.DROP_OLDEST:
             return self._refuse("full")
+        self._drop_oldest()
+        return self._append(message)
+
+    def _conflate(self, message: M, newest: dict[Hashable, Any]) -> bool:
+        key = self._key_of(message)
+        if key in newest:
+            newest[key] = message
+            self.meter.accepted += 1
+            self.meter.dropped["conflated"] += 1
+            return True
+        if len(newest) >= self.capacity:
+            return self._refuse("full")
+        newest[key] = message
+        return self._append(key)
+
+    def _append(self, entry: object) -> bool:
         self._queue.append(entry)
         self.meter.accepted += 1
         self._wake()

@@ -137,25 +137,24 @@ class Node:
         if self._recalled:
             await self.halt()
             return
-        error = await self._end()
-        fatal = isinstance(error, Fatal) or self.spec.restart is Restart.NEVER
-        again = self.spec.restart is Restart.PERMANENT or (self.spec.restart is Restart.TRANSIENT and error is not None)
-        if error is None and (again or fatal):
+        error, restart = await self._end(), self.spec.restart
+        if error is None and restart in (Restart.PERMANENT, Restart.NEVER):
             error = ActorFailed("run returned unasked")
-        if again and error is not None and not (fatal or isinstance(error, WouldNotEnd)):
+        fatal = isinstance(error, Fatal) or restart is Restart.NEVER
+        lost = fatal or isinstance(error, WouldNotEnd)
+        again = error is not None and not lost and restart is not Restart.TEMPORARY
+        if error is not None and again:
             error = await self._bury_poison(error)
         self.mailbox.give_back()
         self.last_error = error or self.last_error
-        if error is not None and (fatal or isinstance(error, WouldNotEnd)):
-            self._rest(State.FAILED, tree.Failed(self.path, error))
-        elif error is None or not again:
-            self._rest(State.STOPPED, tree.Stopped(self.path, self.mailbox.depth))
-        else:
+        if error is not None and again:
             self._back_off(error)
-        if isinstance(error, Fatal):
-            raise error
+        elif error is not None and lost:
+            self._rest(State.FAILED, tree.Failed(self.path, error))
+        else:
+            self._rest(State.STOPPED, tree.Stopped(self.path, self.mailbox.depth))
         if fatal:
-            raise Fatal(f"{self.path} has ended") from error
+            raise error if isinstance(error, Fatal) else Fatal(f"{self.path} has ended") from error
 
     async def _end(self) -> BaseException | None:
         """Bring the actor to its end within `stop_s`; returns what it died of, WouldNotEnd if it did not."""
