@@ -9,8 +9,8 @@ import pytest
 
 from actors.billing import detectors
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import Detector, Recent
-from config.settings import SIGNALS
+from actors.billing.detectors.base import Detector, Recent, Rules
+from config.settings import SIGNALS, BillingAlerts
 
 
 def test_every_detector_that_exists_is_in_the_list() -> None:
@@ -28,6 +28,10 @@ def test_a_detector_has_a_file_and_a_test_named_for_its_signal(detector: type[De
     assert (Path(__file__).parent / f"test_{detector.signal}.py").exists()
     assert detector.signal in SIGNALS | {"thin_events"}  # which is about the endpoint, not about the business
     assert detector.__doc__
+
+
+def test_rules_that_were_never_told_are_those_of_the_configuration() -> None:
+    assert Rules() == Rules.of(BillingAlerts().model_dump(mode="json"))
 
 
 def test_a_memory_forgets_the_oldest_beyond_its_limit_and_its_time() -> None:

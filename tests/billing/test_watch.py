@@ -111,6 +111,23 @@ def test_minutes_in_which_nothing_is_due_change_nothing(story: list[tuple[str, A
     assert steps == [(step.state, step.at, step.incident) for step in night.steps]
 
 
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 1000)), max_size=40), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_delivery_decides_nothing(told: list[tuple[int, int]], order: Any) -> None:
+    """What came late after an outage opens the same incidents in whatever order and however often it came."""
+    events = [one_event(number, at) for number, at in sorted(told, key=lambda one: one[1])]
+    again = events * 2
+    order.shuffle(again)
+    opened = []
+    for delivery in (events, again):
+        night = Night(refund_spike_count=3)
+        known = list({one["id"]: one for one in delivery}.values())  # the store takes each once
+        night.deliver(*known, at=1000)
+        night.pass_minutes(5)
+        opened.append({(incident.signal, incident.scope) for incident in night.incidents()})
+    assert opened[0] == opened[1]
+
+
 def test_state_of_another_version_starts_afresh_and_says_so() -> None:
     night = Night(failure_rate=0.15)
     night.deliver(*(charge(at, failed=True) for at in range(4)))
