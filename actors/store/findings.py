@@ -172,6 +172,6 @@ def revive(connection: sqlite3.Connection, log: Log, dead_letter: int, at: int) 
         return False
     old = entries[0]
     anew = NewEntry(old.kind, old.tenant, at, old.data, event_id=str(old.data.get("id", "")))
-    log.append(connection, [Packed(anew)], again=True)
+    log.append(connection, [Packed(anew, again=True)])
     connection.execute("UPDATE dead_letters SET replayed = ? WHERE id = ?", (at, dead_letter))
     return True

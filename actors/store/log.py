@@ -31,12 +31,16 @@ _ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 
 
 class Packed:
-    """A new entry, ready to be written. Making one raises TypeError or ValueError for an entry that cannot be."""
+    """A new entry, ready to be written. Making one raises TypeError or ValueError for an entry that cannot be.
 
-    __slots__ = ("at", "body", "data", "event_id", "kind", "packed", "tenant")
+    An event is `keyed`: written only if it is not known, unless it shall be read `again`.
+    """
 
-    def __init__(self, entry: NewEntry) -> None:
+    __slots__ = ("at", "body", "data", "event_id", "keyed", "kind", "packed", "tenant")
+
+    def __init__(self, entry: NewEntry, *, again: bool = False) -> None:
         self.kind, self.tenant, self.at, self.event_id = entry.kind, entry.tenant, entry.at, entry.event_id
+        self.keyed = self.kind is Kind.EVENT and not again
         if self.kind is Kind.EVENT:
             if not self.event_id:
                 raise ValueError("an event without an id cannot be told from another")
@@ -56,27 +60,22 @@ class Log:
         self.last_seq: int = connection.execute("SELECT coalesce(max(seq), 0) FROM log").fetchone()[0]
         self._committed = self.last_seq
 
-    def append(
-        self, connection: sqlite3.Connection, entries: Sequence[Packed], *, again: bool = False
-    ) -> list[Appended]:
-        """Write new entries; an event that is known changes nothing, unless it shall be read `again`."""
+    def append(self, connection: sqlite3.Connection, entries: Sequence[Packed]) -> list[Appended]:
+        """Write new entries; an event that is known changes nothing."""
         keys = [
             (self._tenants.get(one.tenant) or self._tenant(connection, one.tenant), one.event_id) for one in entries
         ]
-        known: dict[tuple[int, str], int] = {}
-        if not again:
-            events = [key for key, one in zip(keys, entries, strict=True) if one.kind is Kind.EVENT]
-            known = {(tenant, event_id): seq for tenant, event_id, seq in _all_rows(connection, _FIND_KEYS, events)}
+        asked = [key for key, one in zip(keys, entries, strict=True) if one.keyed]
+        known = {(tenant, event_id): seq for tenant, event_id, seq in _all_rows(connection, _FIND_KEYS, asked)}
         results: list[Appended] = []
         new_keys, rows, bodies = [], [], []
         seq = self.last_seq
         for key, entry in zip(keys, entries, strict=True):
-            keyed = entry.kind is Kind.EVENT and not again
-            if keyed and key in known:
+            if entry.keyed and key in known:
                 results.append(Appended(known[key], duplicate=True))
                 continue
             seq += 1
-            if keyed:
+            if entry.keyed:
                 known[key] = seq
                 new_keys.append((*key, seq))
             rows.append((seq, entry.kind, key[0], entry.at, DICTIONARY, entry.packed))

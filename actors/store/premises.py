@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 from config.errors import UserError
@@ -11,6 +12,8 @@ from config.errors import UserError
 DATABASE = "nightdesk.db"
 LOCK = "nightdesk.lock"
 BALLAST = "ballast"
+
+_HARDLY_ANY = 1 << 20
 
 _SHARE_OF_FREE = 4
 """On a small disk the ballast takes at most this part (1/n) of what is free."""
@@ -72,6 +75,11 @@ class Ballast:
         self._path.unlink(missing_ok=True)
         self._lost, self._held = self._lost or self._held, 0
 
+    def relieve(self) -> None:
+        """Give it up if there is hardly any other room: without some, SQLite cannot even open a database."""
+        if self._held and self._free() < _HARDLY_ANY:
+            self.give_up()
+
     def recover(self) -> bool:
         """False as long as there is not room for it and as much again beside it; then `fill` takes it."""
         if self._lost and self._free() >= 2 * self._lost:
@@ -83,29 +91,27 @@ class Ballast:
         return disk.f_bavail * disk.f_frsize
 
     def _allocate(self, size: int) -> bool:
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(file, 0, size)
+            with open(self._path, "ab", opener=partial(os.open, mode=0o600)) as file:
+                os.posix_fallocate(file.fileno(), 0, size)
         except OSError:
             return False
-        finally:
-            os.close(file)
         return True
 
 
 def copy_into(connection: sqlite3.Connection, target: Path) -> int:
     """Write a consistent, durable copy; returns its size in bytes. `target` appears whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
+    unfinished = target.with_name(f".{target.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        unfinished.unlink(missing_ok=True)
+        os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection.execute("PRAGMA query_only = OFF")  # only the copy is written, but SQLite does not look that closely
-        connection.execute("VACUUM INTO ?", (str(partial),))
-        sync(partial)
-        partial.rename(target)
+        connection.execute("VACUUM INTO ?", (str(unfinished),))
+        sync(unfinished)
+        unfinished.rename(target)
         sync(target.parent)
     except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise UserError(f"{target}: the backup could not be written: {error}") from error
     return target.stat().st_size
 

@@ -97,6 +97,7 @@ class SqliteStore(Actor[Request]):
         """Lock the data directory, check the database and bring its schema up to date. Raises UserError."""
         self._lock = DataDirLock(self._data_dir)
         self._ballast = Ballast(self._data_dir, self._ballast_bytes)
+        self._ballast.relieve()
         try:
             self._writer, self._key = await self._driver.open(self._path, self._prepare)
         except sqlite3.Error as error:
@@ -104,6 +105,8 @@ class SqliteStore(Actor[Request]):
         self._last_seq = self._writer.log.last_seq
         self._cursor = await self._read(partial(watch.cursor_of, name="watch"))
         self._open = True
+        if self._ballast.missing:
+            self._failed(StoreUnavailable("the disk is full"), ())
 
     def _prepare(self, connection: sqlite3.Connection) -> tuple[Writer, bytes]:
         schema.check(connection, self._path)

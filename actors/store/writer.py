@@ -97,7 +97,10 @@ class Writer:
 
 def _own_fault(error: Exception) -> bool:
     """Whether the request is wrong, not the disk."""
-    return not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError)
+    ours = sqlite3.IntegrityError | sqlite3.ProgrammingError
+    return (
+        not isinstance(error, sqlite3.Error) or isinstance(error, ours) or primary_code(error) == sqlite3.SQLITE_ERROR
+    )
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

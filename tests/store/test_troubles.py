@@ -101,6 +101,21 @@ async def test_a_full_disk_refuses_events_gives_up_the_ballast_and_works_again_w
     assert (tmp_path / BALLAST).stat().st_size > 0
 
 
+async def test_a_daemon_starts_on_a_full_disk_and_says_so(small_disk: Path) -> None:
+    """Its ballast makes way: it refuses events, but it lives and can raise the alarm."""
+    troubles: list[str | None] = []
+    async with running(small_disk, ballast_bytes=64 << 20) as store:
+        await store.append(event("evt_1"))
+    filler = fill(small_disk)
+    async with running(small_disk, ballast_bytes=64 << 20, on_trouble=troubles.append) as store:
+        with pytest.raises(StoreUnavailable, match="nearly full"):
+            await store.append(event("evt_2"))
+        await store.enqueue([notification("alarm")])
+        filler.unlink()
+        await store.append(event("evt_2"))
+    assert troubles == ["the disk is full", None]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
