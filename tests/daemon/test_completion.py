@@ -13,7 +13,7 @@ from daemon.cli import main
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["in"], {"init", "incidents"}),
+        (["sn"], {"snooze"}),
         (["incidents", "--o"], {"--open"}),
         (["config", "s"], {"show", "schema"}),
         (["config", "show", "--c"], {"--config"}),
