@@ -27,7 +27,7 @@ def register(commands: Commands) -> None:
         "install-service",
         help="install the daemon as a systemd service",
         description="Writes the units and the user of the service, with the paths of this installation and of the "
-        "config. Needs root, except with --dry-run. Start it with: systemctl enable --now nightdesk.socket nightdesk.service",
+        "config. Needs root, except with --dry-run.",
     )
     install.add_argument("--config", type=Path, default=Path("/etc/nightdesk/nightdesk.yaml"), metavar="FILE")
     install.add_argument("--dry-run", action="store_true", help="print what would be written, change nothing")
