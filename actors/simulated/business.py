@@ -47,7 +47,8 @@ class Business:
     ) -> None:
         self._rng = rng
         self._ids = Ids(rng)
-        self._now = start
+        self._now = start  # unix seconds, as Stripe counts
+        self._moment = float(start)
         self._busy = busy
         self._agenda: list[tuple[float, int, Payload | Callable[[], None]]] = []
         self._order = count()
@@ -71,7 +72,8 @@ class Business:
         """What Stripe tells, without end."""
         while self._agenda:
             at, _, what = heappop(self._agenda)
-            self._now = max(self._now, int(at))
+            self._moment = at
+            self._now = int(at)
             if callable(what):
                 what()
             else:
@@ -96,7 +98,7 @@ class Business:
 
     def sell(self) -> None:
         """Somebody buys once."""
-        who, amount = self._rng.choice(self._customers), self._rng.choice((900, 1_500, 2_900, 9_900))
+        who, amount = self._somebody(), self._rng.choice((900, 1_500, 2_900, 9_900))
         decline = self._rng.choice(DECLINES) if self._rng.random() < 0.04 else None
         self._charge(who, amount, "usd", decline=decline)
 
@@ -117,26 +119,25 @@ class Business:
         """A cardholder disputes a charge."""
         paid = [one for one in self._charges if one.decline is None]
         if paid:
-            one = self._rng.choice(paid)
-            self._tell("charge.dispute.created", one.customer, payloads.dispute(self._id("dp_"), one, self._now))
+            self._dispute(self._rng.choice(paid))
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
     def charged_twice(self) -> None:
         """A double click, and no idempotency key to catch it."""
-        who, amount = self._rng.choice(self._customers), self._rng.choice((2_900, 4_900))
+        who, amount = self._somebody(), self._rng.choice((2_900, 4_900))
         self._charge(who, amount, "usd")
         self._charge(who, amount, "usd", after_s=self._rng.randint(20, 90))
 
     def card_keeps_failing(self) -> None:
         """One customer tries a dead card again and again."""
-        who = self._rng.choice(self._customers)
+        who = self._somebody()
         for attempt in range(7):
             self._charge(who, 4_900, "usd", decline="do_not_honor", after_s=attempt * self._rng.randint(30, 70))
 
     def refund_too_large(self) -> None:
         """A slip in support: more goes back than ever came in."""
-        one = self._charge(self._rng.choice(self._customers), 4_900, "usd")
+        one = self._charge(self._somebody(), 4_900, "usd")
         self._later(240, lambda: self._refund(one, 4_900))
         self._later(300, lambda: self._refund(one, 1_500))
 
@@ -149,7 +150,7 @@ class Business:
     def refund_spree(self) -> None:
         """Fourteen refunds in twenty minutes."""
         for n in range(14):
-            one = self._charge(self._rng.choice(self._customers), 900 + 10 * n, "usd")
+            one = self._charge(self._somebody(), 900 + 10 * n, "usd")
             self._later(120 + 80 * n, lambda one=one: self._refund(one, one.amount))  # type: ignore[misc]
 
     def card_testing(self) -> None:
@@ -161,7 +162,8 @@ class Business:
     def chargebacks(self) -> None:
         """Six disputes in an hour."""
         for n in range(6):
-            self._later(600 * n, self.chargeback)
+            one = self._charge(self._somebody(), 9_900, "usd")
+            self._later(600 * (n + 1), lambda one=one: self._dispute(one))  # type: ignore[misc]
 
     def cancellation_wave(self) -> None:
         """A tenth of the subscribers leave within an hour."""
@@ -192,6 +194,13 @@ class Business:
         who = Customer.new(self._ids, self._rng, created)
         self._customers.append(who)
         return who
+
+    def _somebody(self) -> Customer:
+        """Who has not paid for a while: what an honest customer does is never twice the same."""
+        candidates = (self._rng.choice(self._customers) for _ in range(100))
+        return next((who for who in candidates if who.last_charged < self._now - 1_800), None) or self._new_customer(
+            self._now
+        )
 
     def _renew(self, one: Subscription) -> None:
         if one.status == "canceled":
@@ -255,7 +264,7 @@ class Business:
         invoice: Invoice | None = None,
         after_s: int = 0,
     ) -> Charge:
-        created = self._now + after_s
+        created = who.last_charged = self._now + after_s
         one = Charge(self._id("ch_"), self._id("pi_"), who, amount, currency, created, invoice, decline)
         self._charges = [*self._charges[-500:], one]
         kinds = (
@@ -273,6 +282,9 @@ class Business:
         one.refunds.append(refund)
         self._tell("refund.created", one.customer, refund)
         self._tell("charge.refunded", one.customer, payloads.charge(one), previous_attributes=before)
+
+    def _dispute(self, one: Charge) -> None:
+        self._tell("charge.dispute.created", one.customer, payloads.dispute(self._id("dp_"), one, self._now))
 
     def _warn(self, one: Charge) -> None:
         warning = payloads.early_fraud_warning(self._id("issfr_"), one, self._now)
@@ -302,7 +314,7 @@ class Business:
         return self._ids.new(prefix, self._now)
 
     def _at(self, at: float, what: Payload | Callable[[], None]) -> None:
-        heappush(self._agenda, (at, next(self._order), what))
+        heappush(self._agenda, (max(at, self._moment), next(self._order), what))
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         self._at(self._now + seconds, act)

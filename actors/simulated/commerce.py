@@ -57,6 +57,7 @@ class Customer:
     name: str
     email: str
     last4: str
+    last_charged: int = 0
 
     @classmethod
     def new(cls, ids: Ids, rng: Random, created: int) -> "Customer":
