@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
 from actors.billing.watch import Changes, Reading, Watch
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, monotonic
+from actors.kernel.mailbox import Ask, Gap
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Committed, Findings, Kind, LogEntry, NewEntry, Severity, Snapshot
 
 log = structlog.get_logger()
 
-BATCH_MAX = 512  # entries in one commit when reading from the log
+BATCH_MAX = 512  # entries in one commit
+UNCOMMITTED_S = 0.2  # how long a cursor that moved past nothing of note may wait, to share a transaction with others
 YIELD_EVERY = 32  # entries, some 1.5 ms: longer would show in the answers to webhooks
 SNAPSHOT_ENTRIES = 5_000
 SNAPSHOT_S = 30.0
@@ -34,7 +37,10 @@ class Scorer(Actor[Committed]):
         self._watch = watch
         self._clock = clock
         self._wake = wake
-        self._cursor = 0
+        self._cursor = 0  # what is committed
+        self._position = 0  # what is read
+        self._readings: dict[int, Reading] = {}  # of what is read and not committed
+        self._uncommitted_since = 0.0
         self._skipped: frozenset[int] = frozenset()
         self._snapshot_seq = 0
         self._snapshot_at = 0.0
@@ -61,7 +67,7 @@ class Scorer(Actor[Committed]):
             await self._fold(entries)
             self._watch.drain()
             self._cursor = entries[-1].seq
-        self._cursor = mark.cursor
+        self._cursor = self._position = mark.cursor
         self._snapshot_at = monotonic()
 
     async def stop(self) -> None:
@@ -72,33 +78,52 @@ class Scorer(Actor[Committed]):
         """Read whatever is new, for ever."""
         await self._read_log()
         while True:
-            commits = await self.mailbox.take()
+            commits: list[Committed | Ask[Committed] | Gap] = []
+            with anyio.move_on_after(UNCOMMITTED_S if self._position > self._cursor else None):
+                commits += await self.mailbox.take()
             told = [commit for commit in commits if isinstance(commit, Committed)]
-            entries = [entry for commit in told for entry in commit.entries if entry.seq > self._cursor]
-            if entries and entries[0].seq == self._cursor + 1 and entries[-1].seq == self._cursor + len(entries):
+            entries = [entry for commit in told for entry in commit.entries if entry.seq > self._position]
+            if entries and entries[0].seq == self._position + 1 and entries[-1].seq == self._position + len(entries):
                 await self._read(entries)
             elif entries or len(told) < len(commits):
                 await self._read_log()
+            elif self._position > self._cursor:
+                with self.turn():
+                    await self._commit(self._watch.drain())
 
     async def _read_log(self) -> None:
-        while entries := await self._store.read_log(self._cursor, BATCH_MAX):
+        while entries := await self._store.read_log(self._position, BATCH_MAX):
             await self._read(entries)
 
     async def _read(self, entries: Sequence[LogEntry]) -> None:
-        """Fold them and commit."""
-        readings = await self._fold(entries)
+        """Fold them, and commit at once what concerns people; that nothing was found can wait a little."""
+        if self._position == self._cursor:
+            self._uncommitted_since = monotonic()
+        self._readings |= await self._fold(entries)
+        self._position = entries[-1].seq
         changes = self._watch.drain()
+        if (
+            changes.incidents
+            or changes.notifications
+            or changes.false_positives
+            or self._position - self._cursor >= BATCH_MAX
+            or monotonic() - self._uncommitted_since >= UNCOMMITTED_S
+        ):
+            await self._commit(changes)
+
+    async def _commit(self, changes: Changes) -> None:
         findings = Findings(
-            cursor=entries[-1].seq,
+            cursor=self._position,
             incidents=changes.incidents,
             notifications=changes.notifications,
-            scores={seq: reading.score for seq, reading in readings.items()},
-            flagged=frozenset(seq for seq, reading in readings.items() if reading.flagged),
+            scores={seq: reading.score for seq, reading in self._readings.items()},
+            flagged=frozenset(seq for seq, reading in self._readings.items() if reading.flagged),
             false_positives=changes.false_positives,
-            snapshot=await self._snapshot(entries[-1].seq),
+            snapshot=await self._snapshot(self._position),
         )
-        await self._commit(findings)
-        self._cursor = findings.cursor
+        await self._store_findings(findings)
+        self._cursor = self._position
+        self._readings = {}
         if findings.notifications:
             self._wake({notification.channel for notification in findings.notifications})
         self._tell(changes)
@@ -132,7 +157,7 @@ class Scorer(Actor[Committed]):
         self._snapshot_seq, self._snapshot_at, self._snapshot_took = seq, now, monotonic() - now
         return Snapshot(seq, parts)
 
-    async def _commit(self, findings: Findings) -> None:
+    async def _store_findings(self, findings: Findings) -> None:
         """Until the store takes it: what was found is in memory, and finding it again would give no other."""
         while True:
             try:
