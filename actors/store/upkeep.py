@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 from actors.store import outbox, schema
@@ -102,6 +103,9 @@ def _set_aside(database: Path) -> Path:
     aside = next(
         path for number in range(1, 10_000) if not (path := database.with_name(f"{DATABASE}.{number}.old")).exists()
     )
+    # Without a WAL it is one file. A damaged one keeps its WAL, which goes aside with it.
+    with suppress(sqlite3.Error), closing(schema.connect(database)) as connection:
+        checkpoint(connection, truncate=True)
     # A link first: at no moment is there no database, which a daemon would take for a fresh start.
     aside.hardlink_to(database)
     wal = database.with_name(f"{DATABASE}-wal")

@@ -83,6 +83,20 @@ async def test_a_restore_keeps_what_the_old_wal_still_held(tmp_path: Path) -> No
     assert restore(copy, killed) != aside
 
 
+async def test_a_restore_over_a_damaged_database_keeps_the_damaged_one(tmp_path: Path) -> None:
+    data_dir, copy = tmp_path / "data", tmp_path / "copy.db"
+    async with running(data_dir) as store:
+        await store.append(event("evt_1"))
+        await store.backup(copy)
+    (data_dir / DATABASE).write_bytes(b"rubble" * 1_000)
+    (data_dir / f"{DATABASE}-wal").write_bytes(b"dust" * 1_000)
+    aside = restore(copy, data_dir)
+    assert aside is not None
+    assert aside.read_bytes() == b"rubble" * 1_000
+    assert aside.with_name(f"{aside.name}-wal").exists()
+    assert await ids(data_dir) == ["evt_1"]
+
+
 def test_a_restore_into_an_empty_directory_needs_no_old_database(tmp_path: Path) -> None:
     async def make() -> None:
         async with running(tmp_path / "data") as store:
