@@ -1,5 +1,6 @@
 """The composition root: what the daemon is made of, who stands on whom, and how it lives and ends."""
 
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ import structlog
 from actors.alerts.dispatcher import Dispatcher, Wake
 from actors.alerts.incidents import IncidentBook
 from actors.billing.listener import Listener
+from actors.billing.listener import bind as bind_public
 from actors.billing.scorer import Scorer
 from actors.billing.ticker import Ticker
 from actors.billing.watch import Watch
@@ -43,7 +45,8 @@ STORE_QUEUE = 4096
 READER_QUEUE = 16
 """Commits (of up to 256 entries) that wait in memory for the scorer; what is dropped is read from the log."""
 
-BACKLOG = 1024
+GC_ALLOCATIONS = 20_000
+"""Allocations between two looks for cycles: events make few, and the standard 700 looks at each of them in vain."""
 
 
 class RulesLogged(Actor[None]):
@@ -197,6 +200,9 @@ class Daemon:
         """Say when all stands, and from then on that it lives, as long as it does."""
         await self._supervisor.ready.wait()
         self.office.ready = True
+        # What is there now stays: without it in every collection, collecting costs a tenth of the loop less.
+        gc.freeze()
+        gc.set_threshold(GC_ALLOCATIONS)
         log.info("ready", version=self.office.version, tenants=len(self._settings.billing.tenants))
         systemd.notify("READY=1")
         ready()
@@ -212,27 +218,13 @@ def sockets(settings: Settings) -> Iterator[tuple[list[socket.socket], socket.so
     """The public port (inherited from the service manager, else bound) and the control socket, which goes with us."""
     control = bind_control(settings.control.socket)
     try:
-        public = systemd.inherited_sockets() or [listen(settings.billing.listen)]
+        public = systemd.inherited_sockets() or [bind_public(*host_port(settings.billing.listen))]
         yield public, control
         for one in public:
             one.close()
     finally:
         control.close()
         settings.control.socket.unlink(missing_ok=True)
-
-
-def listen(address: str) -> socket.socket:
-    """A listening TCP socket. Raises UserError when the address cannot be had."""
-    host, port = host_port(address)
-    try:
-        server = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG
-        )
-    except OSError as error:
-        what = (error.strerror or str(error)).lower()
-        raise UserError(f"billing.listen: {address}: {what}; choose another port or stop who has it") from None
-    server.setblocking(False)
-    return server
 
 
 def run_daemon(settings: Settings, config: Path | None) -> int:

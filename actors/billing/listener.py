@@ -244,4 +244,5 @@ def bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise UserError(f"{host}:{port}: cannot listen here: {error.strerror}; is another daemon running?") from error
+        why = (error.strerror or str(error)).lower()
+        raise UserError(f"billing.listen: {host}:{port}: {why}; choose another port or stop who has it") from None
