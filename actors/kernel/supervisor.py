@@ -22,16 +22,11 @@ from actors.kernel.tree import (
     Child,
     DeadLetter,
     Fatal,
-    Restart,
     State,
     Strategy,
     SupervisionEvent,
-    child,
-    supervisor,
 )
 from actors.kernel.watchdog import Quarantine
-
-__all__ = ["ActorStatus", "Branch", "Fatal", "Restart", "State", "Strategy", "Supervisor", "child", "supervisor"]
 
 POLL_S = 1.0
 

@@ -16,7 +16,8 @@ from actors.billing.signature import sign
 from actors.billing.webhook import Archive, Gate, Tenant
 from actors.kernel.clock import SECOND, Clock, WallClock, chance
 from actors.kernel.mailbox import Mailbox, reject
-from actors.kernel.supervisor import Restart, Strategy, Supervisor, child, supervisor
+from actors.kernel.supervisor import Supervisor
+from actors.kernel.tree import Restart, Strategy, child, supervisor
 from actors.store.records import EventRow, LogEntry
 from actors.store.store import SqliteStore
 

@@ -212,5 +212,5 @@ async def test_keep_alive_clients_lose_nothing_when_one_listener_follows_another
 
 
 async def test_a_port_that_is_taken_is_one_line(house: Gatehouse) -> None:
-    with pytest.raises(UserError, match=rf"127\.0\.0\.1:{house.port}: cannot listen here: Address already in use"):
+    with pytest.raises(UserError, match=rf"billing\.listen: 127\.0\.0\.1:{house.port}: address already in use"):
         bind("127.0.0.1", house.port)

@@ -17,7 +17,8 @@ import pytest
 
 from actors.kernel.clock import WallClock, chance, monotonic
 from actors.kernel.mailbox import reject
-from actors.kernel.supervisor import Fatal, Restart, Strategy, Supervisor, child, supervisor
+from actors.kernel.supervisor import Supervisor
+from actors.kernel.tree import Fatal, Restart, Strategy, child, supervisor
 from actors.store import store as store_module
 from actors.store.driver import InlineDriver, ThreadDriver
 from actors.store.premises import BALLAST, DATABASE
