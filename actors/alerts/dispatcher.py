@@ -98,7 +98,9 @@ class Dispatcher(Actor[Wake]):
         now = self._clock.now()
         if now < self._paused_until:
             return self._paused_until
-        due = await self._fresh(await self._store.due(self._channel_name, now, READ_AHEAD))
+        # While nothing gets through, look only at what is tried next: thousands may wait behind it.
+        limit = self._channel.abreast if self._health.failures else READ_AHEAD
+        due = await self._fresh(await self._store.due(self._channel_name, now, limit))
         if not due:
             next_due = await self._store.next_due(self._channel_name)
             return next_due if next_due is None or next_due > now else now + SECOND
