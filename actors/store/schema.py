@@ -12,7 +12,10 @@ BUSY_TIMEOUT_MS = 2_000
 """How long a batch waits for another process's lock: one that waits behind a waiting one still ends within 5 s."""
 
 JOURNAL_SIZE_LIMIT = 16 << 20
-_CACHE_KIB = 8_192
+
+# The writer's pages in use are the ends of a few trees, a reader's the rows it reads once: the rest is the system's cache.
+_WRITER_CACHE_KIB = 4_096
+_READER_CACHE_KIB = 1_024
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -23,7 +26,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     # Only the writer checkpoints: SQLite before 3.51.3 can corrupt a WAL that two connections reset at once.
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB if read_only else _WRITER_CACHE_KIB}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
         return connection
