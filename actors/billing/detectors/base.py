@@ -90,13 +90,14 @@ V = TypeVar("V")
 class Recent(Generic[V]):
     """Values by key; those not put for `keep_us` of log time, or beyond the limit, are forgotten, oldest first."""
 
-    __slots__ = ("_keep_us", "_limit", "_rows")
+    __slots__ = ("_due", "_keep_us", "_limit", "_rows")
 
     def __init__(self, keep_us: int, limit: int = ENTRIES_MAX) -> None:
         self._keep_us = keep_us
         self._limit = limit
         # In the order of their last put. A plain dict would walk over all that was deleted to find its first key.
         self._rows: OrderedDict[str, tuple[int, V]] = OrderedDict()
+        self._due = 0  # before this time nothing is forgotten for its age
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -114,8 +115,14 @@ class Recent(Generic[V]):
         held = self._rows
         held[key] = (now, value)
         held.move_to_end(key)
+        if now > self._due or len(held) > self._limit:
+            self._forget(now)
+
+    def _forget(self, now: int) -> None:
+        held = self._rows
         while len(held) > self._limit or next(iter(held.values()))[0] < now - self._keep_us:
             held.popitem(last=False)
+        self._due = next(iter(held.values()))[0] + self._keep_us
 
     def values(self) -> Iterator[V]:
         """Those remembered, the longest untouched first."""
@@ -128,3 +135,4 @@ class Recent(Generic[V]):
     def load(self, saved: list[tuple[str, tuple[int, Any]]], make: Callable[[Any], V] = lambda value: value) -> None:
         """What `save` gave, each value as `make` makes it of JSON."""
         self._rows = OrderedDict((key, (at, make(value))) for key, (at, value) in saved)
+        self._due = 0
