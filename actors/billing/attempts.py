@@ -1,18 +1,20 @@
 """Each try to pay is counted once, however many events announce it and in whatever order they come."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import astuple, fields
 from operator import attrgetter
 from typing import Any
 
-from actors.billing.detectors.base import NEVER, Recent
+from actors.billing.detectors.base import ENTRIES_MAX, NEVER, Recent
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, RepeatedAttempt
 from actors.kernel.clock import SECOND
 
 KEEP_US = 2 * 3600 * SECOND
-TOLD_US = 600 * SECOND
+LATEST_US = 600 * SECOND
 INVOICE_WAIT_US = 120 * SECOND  # so long a charge or payment intent may take to tell the same as an invoice
 WAITING_MAX = 10_000
+known_to_invoice = attrgetter("charge", "payment_intent", "customer", "amount", "currency", "succeeded")
 values_of = attrgetter(*(field.name for field in fields(Attempt)))
 
 
@@ -28,7 +30,7 @@ class Attempts:
     def __init__(self) -> None:
         self.due = NEVER
         self._seen: Recent[None] = Recent(KEEP_US)
-        self._told: Recent[int] = Recent(TOLD_US)  # when, by all that an invoice would know of an attempt
+        self._latest: deque[tuple[Any, ...]] = deque(maxlen=ENTRIES_MAX)  # arrival, and what an invoice would know
         self._waiting: list[tuple[int, InvoiceAttempt]] = []
 
     def admit(self, fact: Fact, now: int) -> Fact:
@@ -36,8 +38,10 @@ class Attempts:
         if isinstance(fact, Attempt):
             known = fact.key in self._seen
             self._seen.put(fact.key, None, now)
-            for sign in signs(fact):
-                self._told.put(sign, fact.at, now)
+            latest = self._latest
+            latest.append((now, fact.at, *known_to_invoice(fact)))
+            while latest[0][0] < now - LATEST_US:
+                latest.popleft()
             return RepeatedAttempt(*values_of(fact)) if known else fact
         if isinstance(fact, InvoiceAttempt) and len(self._waiting) < WAITING_MAX:
             self._waiting.append((now + INVOICE_WAIT_US, fact))
@@ -49,9 +53,11 @@ class Attempts:
         ready = [fact for until, fact in self._waiting if until <= now]
         self._waiting = self._waiting[len(ready) :]
         self.due = self._waiting[0][0] if self._waiting else NEVER
+        told = {sign: at for _, at, *about in self._latest for sign in signs(*about)}
         for fact in ready:
             key = f"{fact.invoice}#{fact.number}{'+' if fact.succeeded else '-'}"
-            if key not in self._seen and not self._is_told(fact):
+            told_at = [told[sign] for sign in signs(*known_to_invoice(fact)) if sign in told]
+            if key not in self._seen and all(abs(at - fact.at) > INVOICE_WAIT_US for at in told_at):
                 yield Attempt(
                     fact.at,
                     fact.event,
@@ -70,30 +76,24 @@ class Attempts:
                     automatic=True,
                 )
 
-    def _is_told(self, fact: InvoiceAttempt) -> bool:
-        """By a charge or payment intent, within two minutes of it."""
-        return any(
-            (at := self._told.get(sign)) is not None and abs(at - fact.at) <= INVOICE_WAIT_US for sign in signs(fact)
-        )
-
     def save(self) -> Any:
         """Plain JSON."""
-        return [self._seen.save(), self._told.save(), [[until, astuple(fact)] for until, fact in self._waiting]]
+        return [self._seen.save(), list(self._latest), [[until, astuple(fact)] for until, fact in self._waiting]]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        seen, told, waiting = state
+        seen, latest, waiting = state
         self._seen.load(seen)
-        self._told.load(told)
+        self._latest.extend(tuple(row) for row in latest)
         self._waiting = [(until, InvoiceAttempt(*row)) for until, row in waiting]
         self.due = self._waiting[0][0] if self._waiting else NEVER
 
 
-def signs(fact: Attempt | InvoiceAttempt) -> Iterator[str]:
+def signs(charge: str, payment_intent: str, customer: str, *what: object) -> Iterator[object]:
     """By what an invoice and its payment know each other; since basil neither names the other."""
-    if fact.charge:
-        yield fact.charge
-    if fact.payment_intent:
-        yield fact.payment_intent
-    if fact.customer:
-        yield f"{fact.customer} {fact.amount} {fact.currency} {fact.succeeded}"
+    if charge:
+        yield charge
+    if payment_intent:
+        yield payment_intent
+    if customer:
+        yield customer, *what

@@ -7,7 +7,7 @@ import orjson
 
 from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import NEVER, Finding, Rules
+from actors.billing.detectors.base import NEVER, Detector, Finding, Rules
 from actors.billing.events import normalise
 from actors.billing.facts import Fact, SignaturesFailed
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
@@ -19,6 +19,9 @@ READERS: dict[type[Fact], tuple[int, ...]] = {
     for fact in {fact for detector in DETECTORS for fact in detector.reads}
 }
 """Which detectors are shown which facts, as positions in DETECTORS."""
+
+TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
+"""Those that wait for a time."""
 
 
 class Transition(Protocol):
@@ -129,14 +132,14 @@ class TenantWatch:
             self.changed.add("attempts")
             for fact in self.attempts.tick(now):
                 yield from self.observe(fact, now)
-        for detector in self.detectors:
+        for detector in (self.detectors[index] for index in TIMED):
             if detector.due <= now:
                 self.changed.add(detector.signal)
                 yield from detector.tick(now)
 
     def set_due(self) -> None:
         """After facts and ticks: when the next tick has something to do."""
-        self.due = min(self.attempts.due, *(detector.due for detector in self.detectors))
+        self.due = min(self.attempts.due, *(self.detectors[index].due for index in TIMED))
 
     def save(self) -> Iterator[tuple[str, int, Any]]:
         """Name, version and state of each part that changed since the last save."""
