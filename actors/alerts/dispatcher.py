@@ -10,6 +10,7 @@ import structlog
 
 from actors.alerts.channels.base import Channel, Outcome, Refused, RetryLater, Sent
 from actors.alerts.gather import Parcel, gather, singly
+from actors.alerts.messages import rfc3339
 from actors.alerts.pace import DAY, MOST_ATTEMPTS, Health, TokenBucket, retry_delay_s
 from actors.kernel.actor import Actor
 from actors.kernel.clock import SECOND, Clock, Random, monotonic
@@ -98,8 +99,9 @@ class Dispatcher(Actor[Wake]):
         now = self._clock.now()
         if now < self._paused_until:
             return self._paused_until
-        # While nothing gets through, look only at what is tried next: thousands may wait behind it.
-        limit = self._channel.abreast if self._health.failures else READ_AHEAD
+        # While nothing gets through, read only what is tried next, not the thousands behind it; but a person's messages
+        # are gathered from all that is due.
+        limit = self._channel.abreast if self._health.failures and not self._channel.for_people else READ_AHEAD
         due = await self._fresh(await self._store.due(self._channel_name, now, limit))
         if not due:
             next_due = await self._store.next_due(self._channel_name)
@@ -160,6 +162,10 @@ class Dispatcher(Actor[Wake]):
 
     async def _settle(self, parcel: Parcel, outcome: Outcome) -> None:
         now = self._clock.now()
+        # One delay for all rows of a parcel: what was gathered stays together.
+        tried = max(row.attempts for row in parcel.rows) + 1
+        asked = outcome.after if isinstance(outcome, RetryLater) else None
+        delay_s = retry_delay_s(tried, asked, self._rng)
         for row in parcel.rows:
             attempts = row.attempts + 1
             if isinstance(outcome, Sent):
@@ -169,14 +175,9 @@ class Dispatcher(Actor[Wake]):
             elif isinstance(outcome, Refused) or attempts >= MOST_ATTEMPTS:
                 await self._give_up(row, attempts, outcome.reason)
             else:
-                delay_s = retry_delay_s(attempts, outcome.after, self._rng)
+                again = now + int(delay_s * SECOND)
                 await self._store.settle(
-                    row.id,
-                    Delivery.PENDING,
-                    attempts=attempts,
-                    at=now,
-                    not_before=now + int(delay_s * SECOND),
-                    error=outcome.reason,
+                    row.id, Delivery.PENDING, attempts=attempts, at=now, not_before=again, error=outcome.reason
                 )
                 self._log(
                     "notification_retried", row, attempts=attempts, delay_s=round(delay_s, 1), error=outcome.reason
@@ -187,8 +188,10 @@ class Dispatcher(Actor[Wake]):
         self._log("notification_failed", row, attempts=attempts, error=reason)
 
     async def _judge(self, outcomes: Sequence[Outcome]) -> None:
-        """Pause a channel on which nothing gets through, and tell of it on the others."""
+        """Pause as the service asks, or because nothing gets through; tell of lasting trouble on the other channels."""
         now = self._clock.now()
+        asked_s = max((outcome.after or 0.0 for outcome in outcomes if isinstance(outcome, RetryLater)), default=0.0)
+        self._paused_until = now + int(asked_s * SECOND)
         if any(isinstance(outcome, Sent) for outcome in outcomes):
             self._health.worked()
             if self._health.told:
@@ -196,12 +199,11 @@ class Dispatcher(Actor[Wake]):
                 self._health.told = False
             return
         self._health.failed(now)
-        asked = max((outcome.after or 0.0 for outcome in outcomes if isinstance(outcome, RetryLater)), default=0.0)
         refused = all(isinstance(outcome, Refused) for outcome in outcomes)
         if not refused:
             # Half of what its rows wait, so that a message which alone is the trouble does not block the others.
-            pause_s = max(asked, retry_delay_s(self._health.failures, None, self._rng) / 2)
-            self._paused_until = now + int(pause_s * SECOND)
+            pause_s = retry_delay_s(self._health.failures, None, self._rng) / 2
+            self._paused_until = max(self._paused_until, now + int(pause_s * SECOND))
         if self._health.failing or refused:
             reason = next(outcome.reason for outcome in outcomes if not isinstance(outcome, Sent))
             await self._raise_alarm(self._alarm(reason))
@@ -213,7 +215,12 @@ class Dispatcher(Actor[Wake]):
             "scope": self._channel_name,
             "severity": Severity.WARNING.value,
             "title": f"the channel {self._channel_name} does not deliver: {reason}",
-            "evidence": {"channel": self._channel_name, "error": reason, "failures": self._health.failures},
+            "evidence": {
+                "channel": self._channel_name,
+                "error": reason,
+                "failures": self._health.failures,
+                "since": rfc3339(self._health.since),
+            },
             "quiet_s": QUIET_S,
         }
 

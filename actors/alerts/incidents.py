@@ -134,11 +134,11 @@ class IncidentBook:
             return
         case = self._cases[key]
         if command == "ack" and case.incident.acked is None:
-            self._revise(case, acked=self._now)
+            self._revise(case, replace(case.incident, acked=self._now))
         elif command == "snooze":
-            self._revise(case, snoozed_until=int(data["until"]))
+            self._revise(case, replace(case.incident, snoozed_until=int(data["until"])))
         elif command == "false_positive":
-            self._revise(case, false_positive=True)
+            case.incident = replace(case.incident, false_positive=True)
             self._resolve(case, self._now)
         self._schedule(case)
 
@@ -213,7 +213,7 @@ class IncidentBook:
         case.anomalies += 1
         case.since = min(case.since, anomaly.at)
         case.score = max(case.score, anomaly.score)
-        case.incident = replace(
+        after = replace(
             before,
             severity=severity,
             title=anomaly.title,
@@ -223,22 +223,21 @@ class IncidentBook:
             last_seen=self._now,
         )
         if (severity, anomaly.title, anomaly.evidence) == (before.severity, before.title, before.evidence):
+            case.incident = after
             self._note(case)
             return
         case.worse = True
-        self._revise(case)
+        self._revise(case, after)
         if severity is not before.severity:
             self._tell(case, UPDATED, self._now, urgent=True)
         self._pending.transitions.append(Transition("updated", self._now, case.incident))
 
     def _remind(self, case: Case, at: int) -> None:
-        case.incident = replace(case.incident, reminders=case.incident.reminders + 1)
-        self._revise(case)
+        self._revise(case, replace(case.incident, reminders=case.incident.reminders + 1))
         self._tell(case, UPDATED, at)
 
     def _resolve(self, case: Case, at: int) -> None:
-        case.incident = replace(case.incident, state=State.RESOLVED, resolved=at)
-        self._revise(case)
+        self._revise(case, replace(case.incident, state=State.RESOLVED, resolved=at))
         self._tell(case, RESOLVED, at)
         self._pending.transitions.append(Transition("resolved", at, case.incident))
         key = case.key
@@ -252,8 +251,8 @@ class IncidentBook:
         self._keys[case.incident.id] = case.key
         self._open[case.key[:2]] += 1
 
-    def _revise(self, case: Case, **changed: int | bool | None) -> None:
-        case.incident = replace(case.incident, revision=case.incident.revision + 1, updated=self._now, **changed)  # type: ignore[arg-type]  # the names are those of Incident's fields, written a few lines above
+    def _revise(self, case: Case, changed: Incident) -> None:
+        case.incident = replace(changed, revision=changed.revision + 1, updated=self._now)
         self._note(case)
 
     def _note(self, case: Case) -> None:
@@ -276,35 +275,37 @@ class IncidentBook:
             if kind == RESOLVED
             else open_text(incident, at, since=case.since, anomalies=case.anomalies, score=case.score)
         )
-        routes = list(self._routing.of(incident))
-        if kind == RESOLVED:
-            routes = [route for route in routes if route.channel in case.told]
+        routes = [route for route in self._routing.of(incident) if kind != RESOLVED or route.channel in case.told]
         earliest = at if urgent else max(at, incident.snoozed_until or 0)
         for_people = self._floods.admit(incident.tenant, incident.signal, at) if gather else at
         for route in routes:
-            heard = route.channel in case.told and case.told[route.channel] <= at
-            as_kind = kind if kind == RESOLVED or heard else OPENED
+            channel, before = route.channel, case.told.get(route.channel)
             not_before = self._routing.awake(incident.severity, max(earliest, for_people if route.for_people else at))
             if kind == RESOLVED:
-                not_before = max(not_before, case.told[route.channel])
-            case.told[route.channel] = not_before
-            self._pending.notifications.append(
-                NewNotification(
-                    key=f"{incident.id}.{incident.revision}.{as_kind.removeprefix('incident.')}.{route.channel}",
-                    channel=route.channel,
-                    tenant=incident.tenant,
-                    kind=as_kind,
-                    severity=incident.severity,
-                    created=at,
-                    not_before=not_before,
-                    payload=payload(incident, as_kind, at, text),
-                    incident=incident.id,
-                )
-            )
+                not_before = max(not_before, case.told[channel])
+            # What goes out before all that was said so far is the first that is heard.
+            first = before is None or not_before < before
+            new = _notification(incident, OPENED if first else kind, channel, at, not_before, text)
+            case.told[channel] = not_before
+            self._pending.notifications.append(new)
         if routes:
             case.incident = replace(incident, notified=at)
         case.worse = False
         self._note(case)
+
+
+def _notification(incident: Incident, kind: str, channel: str, at: int, not_before: int, text: str) -> NewNotification:
+    return NewNotification(
+        key=f"{incident.id}.{incident.revision}.{kind.removeprefix('incident.')}.{channel}",
+        channel=channel,
+        tenant=incident.tenant,
+        kind=kind,
+        severity=incident.severity,
+        created=at,
+        not_before=not_before,
+        payload=payload(incident, kind, at, text),
+        incident=incident.id,
+    )
 
 
 def _incident_id(anomaly: Anomaly, seq: int) -> str:

@@ -94,6 +94,41 @@ def test_the_time_a_service_asks_for_is_kept(play: Callable[[Play], None]) -> No
     play(scene)
 
 
+def test_the_time_a_service_asks_for_is_kept_also_when_it_took_some_messages_first(
+    play: Callable[[Play], None],
+) -> None:
+    taken: list[str] = []
+
+    def two_and_then_wait(notification: Notification) -> Sent | RetryLater:
+        if len(taken) == 2:
+            taken.append("")
+            return RetryLater("HTTP 429", after=90)
+        taken.append(notification.key)
+        return Sent()
+
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, two_and_then_wait)
+        await place.enqueue(*(message(f"m{n}") for n in range(5)))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(300)
+        assert service.times[2] < 1
+        assert service.times[3] >= 90
+        assert len(service.got) == 5
+
+    play(scene)
+
+
+def test_what_was_gathered_stays_together_through_its_retries(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(4), for_people=True)
+        await place.enqueue(*(message(f"m{n}") for n in range(20)))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(300)
+        assert [len(n.payload["evidence"]["incidents"]) for _, n, _ in service.attempts] == [20] * 5
+
+    play(scene)
+
+
 def test_what_is_refused_is_marked_failed_and_not_tried_again(play: Callable[[Play], None]) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, lambda n: Refused("HTTP 400") if n.key == "a" else Sent())

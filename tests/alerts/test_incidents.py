@@ -286,6 +286,14 @@ def test_an_incident_held_by_quiet_hours_that_turns_critical_is_opened_at_once()
     assert (notification.kind, notification.not_before) == ("incident.opened", START + HOUR - 1)
 
 
+def test_what_follows_a_held_opening_and_is_held_as_long_is_an_update() -> None:
+    night = QuietHours(time(22), time(7), ZoneInfo("UTC"))
+    story = Story(book(PROGRAM, quiet_hours=night))
+    story.at(START, anomaly(quiet_s=4 * 3600))
+    story.at(START + 30 * MINUTE, anomaly(count=2, quiet_s=4 * 3600))
+    assert kinds(story.at(START + HOUR)) == [("ops", "updated")]
+
+
 @pytest.mark.parametrize(
     ("clock", "end"), [((23, 30), 7.5), ((3, 0), 4.0), ((6, 59), 1 / 60), ((7, 0), 0.0), ((21, 59), 0.0)]
 )
