@@ -13,7 +13,7 @@ BUSY_TIMEOUT_MS = 2_000
 
 JOURNAL_SIZE_LIMIT = 16 << 20
 
-# The writer's pages in use are the ends of a few trees, a reader's the rows it reads once: the rest is the system's cache.
+# The writer works at the ends of a few trees and a reader reads a row once; the rest is for the system's cache.
 _WRITER_CACHE_KIB = 4_096
 _READER_CACHE_KIB = 1_024
 
