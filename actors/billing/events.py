@@ -164,38 +164,30 @@ def read_intent(source: Source) -> Iterator[Fact]:
 
 def read_refund(source: Source) -> Iterator[Fact]:
     """A refund in whatever state."""
-    refund = source.object
-    if refund_id := text(refund.get("id")):
-        yield RefundState(
-            source.at,
-            source.id,
-            refund_id,
-            ident(refund.get("charge")),
-            ident(refund.get("payment_intent")),
-            text(refund.get("status")) or "succeeded",  # pending came with status in 2018; before, refunds were done
-            amount(refund.get("amount")),
-            currency(refund),
-            text(refund.get("reason")),
-        )
+    yield from refund_state(source, source.object, {})
 
 
 def read_charge_refunded(source: Source) -> Iterator[Fact]:
     """The charge, and the refunds it lists (until 2022-11-15)."""
     yield from read_charge(source)
-    charge = source.object
-    for refund in rows(charge.get("refunds")):
-        if refund_id := text(refund.get("id")):
-            yield RefundState(
-                source.at,
-                source.id,
-                refund_id,
-                ident(refund.get("charge")) or text(charge.get("id")),
-                ident(refund.get("payment_intent")) or ident(charge.get("payment_intent")),
-                text(refund.get("status")) or "succeeded",
-                amount(refund.get("amount")),
-                currency(refund) or currency(charge),
-                text(refund.get("reason")),
-            )
+    for refund in rows(source.object.get("refunds")):
+        yield from refund_state(source, refund, source.object)
+
+
+def refund_state(source: Source, refund: Json, charge: Json) -> Iterator[Fact]:
+    """What a refund does not say itself, the charge that lists it does."""
+    if refund_id := text(refund.get("id")):
+        yield RefundState(
+            source.at,
+            source.id,
+            refund_id,
+            ident(refund.get("charge")) or text(charge.get("id")),
+            ident(refund.get("payment_intent")) or ident(charge.get("payment_intent")),
+            text(refund.get("status")) or "succeeded",  # pending came with status in 2018; before, refunds were done
+            amount(refund.get("amount")),
+            currency(refund) or currency(charge),
+            text(refund.get("reason")),
+        )
 
 
 def read_dispute(source: Source) -> Iterator[Fact]:
