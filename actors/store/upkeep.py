@@ -66,9 +66,9 @@ def restore(backup_file: Path, data_dir: Path) -> Path | None:
 
     Raises UserError when a daemon runs on the data directory, BadInput when the file is not a whole backup.
     """
+    _examine(backup_file)
     lock = DataDirLock(data_dir)
     try:
-        _examine(backup_file)
         database = data_dir / DATABASE
         copy = data_dir / f"{DATABASE}.restoring"
         shutil.copyfile(backup_file, copy)
