@@ -146,11 +146,17 @@ class Channel(Section):
     min_severity: Level = "info"
 
 
-class WebhookChannel(Channel):
+class UrlChannel(Channel):
+    """A channel that is an address. Set `public_only` where a tenant chose it: then it cannot lead inside."""
+
+    url: SecretUrl
+    public_only: bool = False
+
+
+class WebhookChannel(UrlChannel):
     """JSON posted to any address; signed where a secret is set."""
 
     type: Literal["webhook"]
-    url: SecretUrl
     secret: SecretStr | None = None
 
 
@@ -160,18 +166,16 @@ class ConsoleChannel(Channel):
     type: Literal["console"]
 
 
-class SlackChannel(Channel):
+class SlackChannel(UrlChannel):
     """An incoming webhook of Slack."""
 
     type: Literal["slack"]
-    url: SecretUrl
 
 
-class DiscordChannel(Channel):
+class DiscordChannel(UrlChannel):
     """A webhook of Discord."""
 
     type: Literal["discord"]
-    url: SecretUrl
 
 
 class TelegramChannel(Channel):

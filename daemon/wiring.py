@@ -49,13 +49,13 @@ def _channel(channel: said.AnyChannel, clock: Clock) -> Channel:  # noqa: PLR091
     match channel:
         case said.WebhookChannel():
             secret = channel.secret.get_secret_value() if channel.secret else None
-            return WebhookChannel(channel.url.get_secret_value(), secret, clock)
+            return WebhookChannel(channel.url.get_secret_value(), secret, clock, public_only=channel.public_only)
         case said.ConsoleChannel():
             return ConsoleChannel(sys.stdout)
         case said.SlackChannel():
-            return SlackChannel(channel.url.get_secret_value())
+            return SlackChannel(channel.url.get_secret_value(), public_only=channel.public_only)
         case said.DiscordChannel():
-            return DiscordChannel(channel.url.get_secret_value())
+            return DiscordChannel(channel.url.get_secret_value(), public_only=channel.public_only)
         case said.TelegramChannel():
             return TelegramChannel(channel.token.get_secret_value(), channel.chat_id, channel.base_url)
         case said.EmailChannel():

@@ -43,3 +43,17 @@ def test_what_is_refused_is_failed_and_visible(tmp_path: Path) -> None:
         assert counts == {"delivered": 0, "pending": 0, "failed": 1}
         (incident,) = daemon.incidents("channel_failed")
         assert incident["title"] == "the channel ops does not deliver: HTTP 400"
+
+
+def test_an_address_that_a_tenant_chose_does_not_lead_inside(tmp_path: Path) -> None:
+    with running(tmp_path, start=False) as daemon:
+        daemon.configure({"alerts": {"channels": [
+            {"name": "theirs", "type": "webhook", "url": daemon.sink.url, "public_only": True}
+        ]}})  # fmt: skip
+        daemon.start()
+        for _ in range(2):
+            assert daemon.deliver(charge(customer="cus_1", amount=2900)) == 200
+        until(lambda: daemon.incidents("channel_failed") or None)
+        (failed,) = daemon.incidents("channel_failed")
+        assert failed["evidence"]["error"] == "cannot connect: the address is not public"
+        assert daemon.sink.all == []
