@@ -1,7 +1,6 @@
 """The book on disk: one part of the snapshot per tenant."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -18,7 +17,7 @@ def pack(cases: Iterable[Case], floods: Floods, tenant: str, now: int) -> bytes:
     """What the book knows of one tenant; with the daemon's own part goes what concerns all tenants."""
     state: dict[str, Any] = {
         "cases": [_case(case) for case in cases],
-        "floods": {signal: asdict(flood) for (owner, signal), flood in floods.of_tenant.items() if owner == tenant},
+        "floods": floods.of_tenant.get(tenant, {}),
     }
     if tenant == DAEMON:
         state |= {"waves": floods.waves, "now": now}
@@ -28,8 +27,7 @@ def pack(cases: Iterable[Case], floods: Floods, tenant: str, now: int) -> bytes:
 def unpack(data: bytes, floods: Floods, tenant: str) -> tuple[list[Case], int]:
     """The inverse: fills `floods`, returns the cases and the log time of the snapshot (0: not of this part)."""
     state = orjson.loads(data)
-    for signal, flood in state["floods"].items():
-        floods.of_tenant[tenant, signal] = Flood(**flood)
+    floods.of_tenant[tenant] = {signal: Flood(**flood) for signal, flood in state["floods"].items()}
     floods.waves.update(state.get("waves", {}))
     return [_restored(case) for case in state["cases"]], state.get("now", 0)
 

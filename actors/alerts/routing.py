@@ -98,19 +98,25 @@ class Floods:
     """Holds openings back when many come at once: of one signal at one tenant, or of one signal at many tenants."""
 
     def __init__(self) -> None:
-        self.of_tenant: dict[tuple[str, str], Flood] = {}  # (tenant, signal)
+        self.of_tenant: dict[str, dict[str, Flood]] = {}  # tenant → signal
         self.waves: dict[str, dict[str, int]] = {}  # signal → tenant → when it last opened there
 
     def admit(self, tenant: str, signal: str, at: int) -> int:
         """When an incident that opens now may be told to people; `at` itself: at once."""
-        flood = self.of_tenant.get((tenant, signal))
+        floods = self.of_tenant.setdefault(tenant, {})
+        flood = floods.get(signal)
         if flood is None or at >= flood.last + HOUR:
-            flood = self.of_tenant[tenant, signal] = Flood(at)
+            flood = floods[signal] = Flood(at)
         return max(flood.admit(at), self._wave(tenant, signal, at))
 
     def forget(self, now: int) -> None:
         """Drop what can no longer hold anything back."""
-        self.of_tenant = {key: flood for key, flood in self.of_tenant.items() if now < flood.last + HOUR}
+        for tenant, floods in list(self.of_tenant.items()):
+            lasting = {signal: flood for signal, flood in floods.items() if now < flood.last + HOUR}
+            if lasting:
+                self.of_tenant[tenant] = lasting
+            else:
+                del self.of_tenant[tenant]
         for signal, wave in list(self.waves.items()):
             if all(last <= now - WAVE for last in wave.values()):
                 del self.waves[signal]
