@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+SYSTEM_DATA_DIR = Path("/var/lib/nightdesk")
 SYSTEM_SOCKET = Path("/run/nightdesk/control.sock")
 
 

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from config.errors import BadInput, UserError
+from config.paths import SYSTEM_DATA_DIR, SYSTEM_SOCKET
 from daemon.cli.words import Commands
 
+SERVICE_CONFIGS = Path("/etc")
 TEMPLATE = """\
 # Written by nightdesk init. Every key, its default and its reason: nightdesk config schema
 data_dir: {data_dir}
@@ -38,7 +40,7 @@ def register(commands: Commands) -> None:
     init_.add_argument("--secret-from", metavar="VARIABLE", help="the variable that holds the signing secret")
     init_.add_argument("--webhook", metavar="URL", help="where notifications are posted (none: the daemon's terminal)")
     init_.add_argument("--listen", default="127.0.0.1:8787", metavar="HOST:PORT")
-    init_.add_argument("--data-dir", default="./data", metavar="DIR")
+    init_.add_argument("--data-dir", metavar="DIR", help="beside the file; of a file in /etc, the service's own")
     init_.set_defaults(run=init)
 
     doctor_ = commands.add_parser(
@@ -127,9 +129,10 @@ def init(arguments: argparse.Namespace) -> int:
         if arguments.webhook
         else "{name: terminal, type: console}"
     )
+    of_service = path.absolute().is_relative_to(SERVICE_CONFIGS)
     text = TEMPLATE.format(
-        data_dir=arguments.data_dir,
-        socket="./nightdesk.sock",
+        data_dir=arguments.data_dir or (SYSTEM_DATA_DIR if of_service else "./data"),
+        socket=SYSTEM_SOCKET if of_service else "./nightdesk.sock",
         listen=arguments.listen,
         tenant=json.dumps(tenant),
         token=json.dumps(own_token),
@@ -138,6 +141,7 @@ def init(arguments: argparse.Namespace) -> int:
     )
     draft = path.with_name(f".{path.name}.draft")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch(mode=0o600)
         draft.write_text(text)
         load(draft)
@@ -150,7 +154,7 @@ def init(arguments: argparse.Namespace) -> int:
         draft.unlink(missing_ok=True)
     print(f"{path} is written; only you may read it.")
     print(f"In Stripe, add the endpoint https://your.host/webhook/{own_token}, in front of {arguments.listen}.")
-    print(f"Then: nightdesk run --config {path}")
+    print(f"Then: nightdesk {'install-service' if of_service else 'run'} --config {path}")
     return 0
 
 

@@ -55,8 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     for command in (["systemd-sysusers"], ["systemctl", "daemon-reload"]):
         subprocess.run(command, check=False)  # noqa: S603 - constants; it says itself what is wrong
     if config.exists():
-        shutil.chown(config, group="nightdesk")
-        config.chmod(0o640)
+        # Not for the group: its members may read the control socket, but not the secrets.
+        shutil.chown(config, user="nightdesk")
+        config.chmod(0o600)
     else:
         print(f"next: nightdesk init {config} && nightdesk install-service")
     print("then: systemctl enable --now nightdesk.socket nightdesk.service")

@@ -101,3 +101,16 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(tmp_path: Path, capsys: pytes
     assert "nobody would hear" in findings["channels"]["says"]
     assert findings["data_dir"]["well"]
     assert "sk_test_1" not in json.dumps(findings)
+
+
+def test_a_config_in_etc_is_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names what the unit names, and so every command finds the same data as the service."""
+    etc = tmp_path / "nightdesk.yaml"
+    monkeypatch.setattr("daemon.cli.config.SERVICE_CONFIGS", tmp_path)
+    assert main(["init", str(etc), "--tenant", "acme", "--secret-from", "SIGNING_SECRET"]) == 0
+    settings = load(etc)
+    assert settings.data_dir == Path("/var/lib/nightdesk")
+    assert settings.control.socket == Path("/run/nightdesk/control.sock")
+    assert f"Then: nightdesk install-service --config {etc}" in capsys.readouterr().out

@@ -1,7 +1,6 @@
 """Opening old, new, foreign and damaged databases."""
 
 import sqlite3
-import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from actors.store import schema
 from actors.store.premises import DATABASE
 from config.errors import UserError
 from tests.store.running import event, running
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -114,13 +111,3 @@ async def test_the_writer_syncs_at_every_commit_and_the_reader_cannot_write(tmp_
         assert settings == ["wal", 2, 1, 0]
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await store._driver.read(lambda db: db.execute("DELETE FROM log"))
-
-
-def test_the_wheel_holds_migrations_and_dictionaries(tmp_path: Path) -> None:
-    """They are read at run time, so a wheel without them cannot open a database."""
-    wheel = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(ROOT))
-    (built,) = wheel.build(directory=str(tmp_path), versions=["standard"])
-    names = set(zipfile.ZipFile(built).namelist())
-    stored = [*ROOT.glob("actors/store/migrations/*.sql"), *ROOT.glob("actors/store/dictionaries/*.jsonl")]
-    assert len(stored) >= 2
-    assert {str(path.relative_to(ROOT)) for path in stored} <= names
