@@ -22,7 +22,7 @@ from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, Random, WallClock, chance, io_sleep
 from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
-from actors.kernel.tree import Branch, Fatal, Restart, Strategy, child, supervisor
+from actors.kernel.tree import Branch, Fatal, Restart, Strategy, SupervisionEvent, child, supervisor
 from actors.kernel.watchdog import Quarantine, Watchdog
 from actors.store.janitor import Janitor
 from actors.store.records import Committed, Kind, NewEntry
@@ -31,6 +31,7 @@ from config.errors import UserError
 from config.settings import Settings
 from config.types import host_port
 from daemon import __version__, report, systemd, wiring
+from daemon.alarms import Alarms, alarm_box, of_store, of_supervision
 from daemon.control import Control
 from daemon.control import bind as bind_control
 from daemon.logs import Logs
@@ -41,6 +42,9 @@ log = structlog.get_logger()
 
 STORE_QUEUE = 4096
 """Writes that may wait for the disk; the gate answers 503 beyond."""
+
+STORE_STUCK_S = 300.0
+"""Checking and migrating a large database is one turn of the store; who waits for a full disk is not stuck either."""
 
 READER_QUEUE = 16
 """Commits (of up to 256 entries) that wait in memory for the scorer; what is dropped is read from the log."""
@@ -79,8 +83,9 @@ class Daemon:
         self._clock, self._rng = clock, rng
         self._channels = wiring.channels(settings, clock)
         self._outbox: dict[str, Mailbox[Wake]] = {name: conflate(1) for name in self._channels}
+        self._alarms = alarm_box()
         self._commits: Mailbox[Committed] = drop_oldest(READER_QUEUE)
-        self.store = SqliteStore(settings.data_dir, on_trouble=report.store_trouble)
+        self.store = SqliteStore(settings.data_dir, on_trouble=self._on_store_trouble)
         self.gate = Gate(self.store, clock, wiring.tenants(settings), archive=settings.billing.store_raw)
         self._reload = Reload(settings, config, self._apply)
         self.office = Office(
@@ -98,7 +103,7 @@ class Daemon:
             self.tree(),
             clock=clock,
             rng=rng,
-            observe=report.supervision,
+            observe=self._on_supervision,
             dead_letter=report.dead_letter,
             quarantine=self._quarantine,
         )
@@ -114,7 +119,16 @@ class Daemon:
         return supervisor(
             "nightdesk",
             one_for_one,
-            child("store", lambda: store, mailbox=reject(STORE_QUEUE), restart=Restart.NEVER, stop_s=10, critical=True),
+            child(
+                "store",
+                lambda: store,
+                mailbox=reject(STORE_QUEUE),
+                restart=Restart.NEVER,
+                stop_s=10,
+                stuck_s=STORE_STUCK_S,
+                critical=True,
+            ),
+            child("alarms", lambda: Alarms(store, self._clock), mailbox=self._alarms, stuck_s=STORE_STUCK_S),
             child("janitor", self._janitor),
             child("control", lambda: Control(self._control, self.office)),
             supervisor("alerts", one_for_one, *dispatchers),
@@ -128,6 +142,15 @@ class Daemon:
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
             ),
         )
+
+    def _on_supervision(self, event: SupervisionEvent) -> None:
+        report.supervision(event)
+        if (alarm := of_supervision(event)) is not None:
+            self._alarms.offer(alarm)
+
+    def _on_store_trouble(self, trouble: str | None) -> None:
+        report.store_trouble(trouble)
+        self._alarms.offer(of_store(trouble))
 
     def _janitor(self) -> Janitor:
         kept = self._settings.retention

@@ -1,0 +1,104 @@
+"""What the daemon notices about itself becomes an input in the log, and so an incident like any other."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from actors.kernel import tree as kernel
+from actors.kernel.actor import Actor
+from actors.kernel.clock import Clock
+from actors.kernel.mailbox import Mailbox, conflate
+from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import DAEMON, Kind, NewEntry, Severity
+
+log = structlog.get_logger()
+
+SIGNALS_MAX = 64
+AGAIN_S = 5.0
+LOUD_AFTER_RESTARTS = 3
+"""One or two restarts heal most things and are nobody's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something is wrong with the daemon (`title` says what), or (None) not any more."""
+
+    signal: str
+    scope: str
+    title: str | None
+    severity: Severity = Severity.WARNING
+    first: str = ""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As the log keeps it."""
+        if self.title is None:
+            return {"signal": self.signal, "scope": self.scope, "resolved": True}
+        evidence = {"first": self.first} if self.first else {}
+        return {
+            "signal": self.signal,
+            "scope": self.scope,
+            "severity": self.severity,
+            "title": self.title,
+            "evidence": evidence,
+        }
+
+
+def alarm_box() -> Mailbox[Alarm]:
+    """The newest word on each matter: what has passed before it could be written down need not be."""
+    return conflate(SIGNALS_MAX, key=lambda alarm: (alarm.signal, alarm.scope))
+
+
+def of_supervision(event: kernel.SupervisionEvent) -> Alarm | None:
+    """What an operator should hear of the life of actors."""
+    match event:
+        case kernel.Crashed(actor, _, restarts, _) if restarts >= LOUD_AFTER_RESTARTS:
+            return Alarm(
+                "actor_restarting",
+                actor,
+                f"{actor} keeps failing and was restarted {restarts} times",
+                first="nightdesk actors shows the last error; the log has its trace.",
+            )
+        case kernel.Failed(actor, _):
+            return Alarm(
+                "actor_restarting",
+                actor,
+                f"{actor} failed too often and was given up",
+                Severity.CRITICAL,
+                first=f"Read the log, mend the cause, then: nightdesk restart {actor}",
+            )
+        case kernel.Quarantined(actor):
+            return Alarm(
+                "actor_restarting",
+                actor,
+                f"{actor} blocked the whole process and was not started again",
+                Severity.CRITICAL,
+                first=f"Read the log, mend the cause, then: nightdesk restart {actor}",
+            )
+    return None
+
+
+def of_store(trouble: str | None) -> Alarm:
+    """Writes fail, or work again."""
+    title = None if trouble is None else f"Webhooks are answered 503: {trouble}"
+    first = "Check free space and permissions of the data directory."
+    return Alarm("store_trouble", "account", title, Severity.CRITICAL, first)
+
+
+class Alarms(Actor[Alarm]):
+    """Writes each alarm into the log, as soon as the store takes it."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def receive(self, message: Alarm) -> None:
+        """One entry; tried again while the store cannot write."""
+        while True:
+            try:
+                await self._store.append(NewEntry(Kind.ALARM, DAEMON, self._clock.now(), message.data))
+                return
+            except StoreUnavailable as error:
+                log.warning("alarm_waits", signal=message.signal, scope=message.scope, reason=str(error))
+                await self._clock.sleep(AGAIN_S)
