@@ -105,17 +105,17 @@ class IncidentBook:
 
     def observe(self, anomaly: Anomaly, seq: int) -> Incident:
         """A signal fired while the entry `seq` was read: open its incident or bring it up to date."""
-        # Through JSON, so that evidence compares the same before and after a restart.
-        anomaly = replace(anomaly, evidence=orjson.loads(orjson.dumps(anomaly.evidence)))
+        # Through JSON, so that it compares the same before and after a restart.
+        evidence = orjson.loads(orjson.dumps(anomaly.evidence))
         key = (anomaly.tenant, anomaly.signal, anomaly.scope)
         if key not in self._cases and self._open[key[:2]] >= MOST_OPEN:
             anomaly = replace(anomaly, scope=OVERFLOW)
             key = (anomaly.tenant, anomaly.signal, OVERFLOW)
         case = self._cases.get(key)
         if case is None:
-            case = self._opening(anomaly, seq)
+            case = self._opening(anomaly, evidence, seq)
         else:
-            self._update(case, anomaly)
+            self._update(case, anomaly, evidence)
         self._schedule(case)
         return case.incident
 
@@ -184,7 +184,7 @@ class IncidentBook:
 
     # the life of an incident
 
-    def _opening(self, anomaly: Anomaly, seq: int) -> Case:
+    def _opening(self, anomaly: Anomaly, evidence: Json, seq: int) -> Case:
         incident = Incident(
             id=_incident_id(anomaly, seq),
             tenant=anomaly.tenant,
@@ -195,7 +195,7 @@ class IncidentBook:
             opened=self._now,
             updated=self._now,
             title=anomaly.title,
-            evidence=anomaly.evidence,
+            evidence=evidence,
             event_ids=anomaly.event_ids[-MOST_EVENT_IDS:],
             quiet_s=anomaly.quiet_s,
             last_seen=self._now,
@@ -207,30 +207,30 @@ class IncidentBook:
         self._pending.transitions.append(Transition("opened", self._now, case.incident))
         return case
 
-    def _update(self, case: Case, anomaly: Anomaly) -> None:
+    def _update(self, case: Case, anomaly: Anomaly, evidence: Json) -> None:
         before = case.incident
         severity = max(before.severity, anomaly.severity, key=lambda severity: severity.rank)
+        news = (severity, anomaly.title, evidence) != (before.severity, before.title, before.evidence)
         case.anomalies += 1
         case.since = min(case.since, anomaly.at)
         case.score = max(case.score, anomaly.score)
-        after = replace(
+        case.incident = replace(
             before,
             severity=severity,
             title=anomaly.title,
-            evidence=anomaly.evidence,
+            evidence=evidence,
             event_ids=_newest(before.event_ids, anomaly.event_ids),
             quiet_s=max(before.quiet_s, anomaly.quiet_s),
             last_seen=self._now,
+            revision=before.revision + news,
+            updated=self._now if news else before.updated,
         )
-        if (severity, anomaly.title, anomaly.evidence) == (before.severity, before.title, before.evidence):
-            case.incident = after
-            self._note(case)
-            return
-        case.worse = True
-        self._revise(case, after)
-        if severity is not before.severity:
-            self._tell(case, UPDATED, self._now, urgent=True)
-        self._pending.transitions.append(Transition("updated", self._now, case.incident))
+        self._note(case)
+        if news:
+            case.worse = True
+            if severity is not before.severity:
+                self._tell(case, UPDATED, self._now, urgent=True)
+            self._pending.transitions.append(Transition("updated", self._now, case.incident))
 
     def _remind(self, case: Case, at: int) -> None:
         self._revise(case, replace(case.incident, reminders=case.incident.reminders + 1))
