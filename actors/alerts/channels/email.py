@@ -1,12 +1,15 @@
 """Mail through an SMTP server."""
 
 import smtplib
+import socket
 import ssl
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import formataddr, parseaddr
 from html import escape
 from typing import Literal
 
+import anyio
 from anyio import CapacityLimiter, to_thread
 
 from actors.alerts.channels.base import Outcome, RateLimit, Refused, RetryLater, Sent
@@ -46,6 +49,7 @@ class EmailChannel:
         self._login = (username, password or "") if username is not None else None
         self._trust = trust
         self._one = CapacityLimiter(1)
+        self._server: smtplib.SMTP | None = None  # of the attempt under way
 
     async def open(self) -> None:
         """A connection is made per message: servers close idle ones within minutes."""
@@ -56,11 +60,22 @@ class EmailChannel:
     async def send(self, notification: Notification) -> Outcome:
         """Sent when the server has taken it for at least one recipient."""
         message = rendered(notification, self._sender, self._to)
-        return await to_thread.run_sync(self._deliver, message, abandon_on_cancel=True, limiter=self._one)
+        try:
+            return await to_thread.run_sync(self._deliver, message, abandon_on_cancel=True, limiter=self._one)
+        except anyio.get_cancelled_exc_class():
+            self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        """End an attempt that is not waited for any more: its thread would sit in a read until the time-out."""
+        if self._server is not None and self._server.sock is not None:
+            with suppress(OSError):
+                self._server.sock.shutdown(socket.SHUT_RDWR)
 
     def _deliver(self, message: EmailMessage) -> Outcome:
         try:
             with self._connected() as server:
+                self._server = server
                 if self._login:
                     server.login(*self._login)
                 server.send_message(message)
