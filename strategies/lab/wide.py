@@ -49,6 +49,7 @@ class WideBacktest:
         self._delisted = delisted(bars)
         self._session_over: Bools | None = None
         self._symbol_of, self._set_of = np.divmod(np.arange(lanes), sets)
+        self._small_set_of = self._set_of.astype(np.min_scalar_type(sets))  # sorts faster
         # By set.
         self._cash = np.full(sets, account.capital, np.float64)
         self._worth = self._cash.copy()
@@ -279,7 +280,7 @@ class WideBacktest:
         sets, score = self._set_of[lanes], self._wish[self._set_of[lanes], self._symbol_of[lanes]]
         # Two sorts that processors and numpy do fast; only among equal scores they may have lost the order of symbols.
         order = np.argsort(-score)
-        order = order[np.argsort(sets[order].astype(np.int16), kind="stable")]
+        order = order[np.argsort(self._small_set_of[lanes][order], kind="stable")]
         ranked, owner = score[order], sets[order]
         if ((ranked[1:] == ranked[:-1]) & (owner[1:] == owner[:-1])).any():
             order = np.lexsort((-score, sets))
