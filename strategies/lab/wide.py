@@ -1,8 +1,7 @@
 """The fast backtest of many parameter sets: all accounts move one bar at a time, each rule one array operation.
 
-A lane is one symbol in one parameter set; its number is symbol * sets + set. Arrays over lanes are flat, and seen as
-grids (symbols, sets) where a bar's prices meet them: adding up over symbols then takes them in their order, as the
-plain engine does. The results are the same to the bit.
+A lane is one symbol in one parameter set; its number is set * symbols + symbol. Arrays over lanes are flat, and seen as
+grids (sets, symbols) where a bar's prices meet them. The results are those of the plain engine, to the bit.
 """
 
 from itertools import pairwise
@@ -44,11 +43,11 @@ class WideBacktest:
         self.killed_at = np.zeros(sets, np.int64)  # where not alive
         self.ledger = Ledger(symbols, sets, bars.times)
         self._bars, self._account, self._costs = bars, account, costs
-        self._sets, self._grid = sets, (symbols, sets)
+        self._sets, self._grid = sets, (sets, symbols)
         self._venue = Venue(bars, costs, np.array(runs, np.uint64), account.lot)
         self._delisted = delisted(bars)
         self._session_over: Bools | None = None
-        self._symbol_of, self._set_of = np.divmod(np.arange(lanes), sets)
+        self._set_of, self._symbol_of = np.divmod(np.arange(lanes), symbols)
         self._small_set_of = self._set_of.astype(np.min_scalar_type(sets))  # sorts faster
         # By set.
         self._cash = np.full(sets, account.capital, np.float64)
@@ -57,7 +56,7 @@ class WideBacktest:
         self._open_positions = np.zeros(sets, np.intp)
         # By lane.
         self._wanted = np.zeros(lanes, np.bool_)
-        self._wish = np.zeros((sets, symbols))  # the score of what is wanted
+        self._wish = np.zeros(lanes)  # the score of what is wanted
         self._held = np.zeros(lanes, np.bool_)
         self._leaving = np.full(lanes, _STAYING)
         self._quantity = np.zeros(lanes)
@@ -73,11 +72,9 @@ class WideBacktest:
     def block(self, start: int, decisions: Decisions) -> None:
         """Trade through the bar times from `start` on, as many as `decisions` has."""
         bars, stop = self._bars, start + len(decisions.enter)
-        self._enters, self._leaves = (
-            np.ascontiguousarray(mask.transpose(0, 2, 1)).reshape(stop - start, -1)
-            for mask in (decisions.enter, decisions.leave)
-        )
-        self._scores = decisions.score
+        flat = (stop - start, -1)
+        self._enters, self._leaves = decisions.enter.reshape(flat), decisions.leave.reshape(flat)
+        self._scores = decisions.score.reshape(flat)
         self._prices = [
             prices[start:stop] / bars.price_scale for prices in (bars.open, bars.high, bars.low, bars.close)
         ]
@@ -149,10 +146,11 @@ class WideBacktest:
         """Lanes held since before this bar whose stop or target lies within its range."""
         floor = self._stop
         if self._trailing is not None:
-            floor = np.maximum(floor, (self._high_water.reshape(self._grid) * (1.0 - self._trailing)).ravel())
-        mask: Bools = self._low[:, None] <= floor.reshape(self._grid)
+            trailing = self._high_water.reshape(self._grid) * (1.0 - self._trailing[:, None])
+            floor = np.maximum(floor, trailing.ravel())
+        mask: Bools = self._low <= floor.reshape(self._grid)
         if self._take_profit is not None:
-            mask |= self._high[:, None] >= self._target.reshape(self._grid)
+            mask |= self._high >= self._target.reshape(self._grid)
         return mask.ravel()
 
     def _leave_inside(self, touched: Lanes) -> None:
@@ -262,7 +260,7 @@ class WideBacktest:
 
     def _ranked(self, mask: Bools, able: Bools) -> tuple[Lanes, list[int]]:
         """The first choice of every able account, then the second, as far as positions are free; each turn's end."""
-        lanes = np.flatnonzero(mask.reshape(self._grid) & able)
+        lanes = np.flatnonzero(mask.reshape(self._grid) & able[:, None])
         if not lanes.size:
             return lanes, []
         lanes = self._by_score(lanes)
@@ -277,13 +275,14 @@ class WideBacktest:
 
     def _by_score(self, lanes: Lanes) -> Lanes:
         """Set by set, the best scores first, then in the order of symbols."""
-        sets, score = self._set_of[lanes], self._wish[self._set_of[lanes], self._symbol_of[lanes]]
+        score = self._wish[lanes]
         # Two sorts that processors and numpy do fast; only among equal scores they may have lost the order of symbols.
         order = np.argsort(-score)
-        order = order[np.argsort(self._small_set_of[lanes][order], kind="stable")]
-        ranked, owner = score[order], sets[order]
-        if ((ranked[1:] == ranked[:-1]) & (owner[1:] == owner[:-1])).any():
-            order = np.lexsort((-score, sets))
+        sets = self._small_set_of[lanes[order]]
+        order = order[np.argsort(sets, kind="stable")]
+        ranked = score[order]
+        if (ranked[1:] == ranked[:-1]).any():
+            order = np.lexsort((-score, self._set_of[lanes]))
         return lanes[order]
 
     def _buy(self, lanes: Lanes, ends: list[int], budget: Floats, mask: Bools) -> bool:
@@ -347,15 +346,16 @@ class WideBacktest:
         self._order_exits(np.flatnonzero(leave & self._held), Reason.SIGNAL)
         if self._trailing is not None:
             water = self._high_water.reshape(self._grid)
-            np.maximum(water, self._high[:, None], out=water, where=self._held.reshape(self._grid))
+            np.maximum(water, self._high, out=water, where=self._held.reshape(self._grid))
         if self._longest is not None:
             self._age += self._held if present is None else self._held & present
-            full = self._age.reshape(self._grid) >= self._longest
+            full = self._age.reshape(self._grid) >= self._longest[:, None]
             self._order_exits(np.flatnonzero(full.ravel() & self._held), Reason.MAX_HOLDING)
 
     def _mark(self) -> None:
         """Equity at the close; the kill switch of each account."""
-        worth = self._quantity.reshape(self._grid) * self._close[:, None]
+        # (symbols, sets) in memory, so that the sum takes one symbol after the other, as the plain engine does.
+        worth = np.multiply(self._quantity.reshape(self._grid).T, self._close[:, None], order="C")
         self._worth = self._cash + np.add.reduce(worth, axis=0)
         self.equity[self._row] = self._worth
         np.maximum(self._peak, self._worth, out=self._peak)
@@ -373,7 +373,7 @@ class WideBacktest:
             self._wanted, self._wish = wanted, score
         else:
             self._wanted = np.where(present, wanted, self._wanted)
-            self._wish = np.where(wanted.reshape(self._grid).T, score, self._wish)
+            self._wish = np.where(wanted, score, self._wish)
         if not self.alive.all():
             self._wanted &= self.alive[self._set_of]
 
