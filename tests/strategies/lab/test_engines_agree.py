@@ -116,6 +116,7 @@ def plainly(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed
             values,
             bars.symbols,
             bars.times,
+            bars.dates,
             np.array(run.equity),
             as_columns(run.book.trades),
             run.killed_at,
