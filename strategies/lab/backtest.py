@@ -125,7 +125,7 @@ class _Run:
             values,
             bars.symbols,
             bars.times,
-            bars.dates,
+            self.bars.dates,
             *outcome,
             self.account,
             self.costs,
