@@ -135,7 +135,7 @@ class JumpBacktest:
         place = 0
         while True:
             row = self._queue[0].row if self._queue else stop
-            if place < len(self._fill_rows) and len(self.book.positions) < self._account.max_positions:
+            if place < len(self._fill_rows) and self._has_room():
                 row = min(row, self._fill_rows[place])
             if row >= stop:
                 break
@@ -146,15 +146,19 @@ class JumpBacktest:
         self._complete_bars()
 
     def _trade_bar(self, row: int, place: int, after: int) -> None:
-        held = set(self.book.positions)
-        if after > place:
+        """The fills of one bar, with the wishes [place, after) that are due at its open."""
+        held, wished = set(self.book.positions), after > place
+        if wished and (self._has_room() or self._queue[0].phase == _AT_OPEN):
             self._mark_book(row - 1)
         self._run_exits(row, _AT_OPEN)
-        if after > place and len(self.book.positions) < self._account.max_positions:
+        if wished and self._has_room():
             self._enter_best(row, place, after, held)
         self._run_exits(row, _INSIDE)
         self._run_exits(row, _DELISTED)
         self._cash.append((row, self.book.cash))
+
+    def _has_room(self) -> bool:
+        return len(self.book.positions) < self._account.max_positions
 
     def _complete_bars(self) -> None:
         """The stretch is over: what its bars mean for positions and wishes that live on."""
@@ -209,7 +213,7 @@ class JumpBacktest:
                 continue  # it was held at the close of its signal
             if members is None or members[row, symbol]:
                 self._buy(row, symbol)
-                if len(self.book.positions) >= self._account.max_positions:
+                if not self._has_room():
                     break
 
     def _buy(self, row: int, symbol: int) -> None:

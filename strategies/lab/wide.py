@@ -93,7 +93,7 @@ class WideBacktest:
     def finish(self) -> None:
         """Close what is open at its symbol's last close."""
         if self.equity.size:
-            self._close_out(np.flatnonzero(self._held))
+            self._close_out(self._held.nonzero()[0])
             self.equity[-1] = self._cash
 
     def _bar(self, row: int, here: int) -> None:
@@ -108,14 +108,14 @@ class WideBacktest:
         else:
             self._last_row[self._bars.present[row]] = row
         if self._session_over is not None and self._session_over[row]:
-            self._order_exits(np.flatnonzero(self._held), Reason.SESSION_END)
+            self._order_exits(self._held.nonzero()[0], Reason.SESSION_END)
             self._wanted.fill(False)
         touched = self._leave_at_open(present)
         self._enter_at_open(present)
         if self._protected:
             self._leave_inside(touched)
         if self._delisted is not None and self._delisted[row].any():
-            self._close_out(np.flatnonzero(self._held & self._delisted[row][self._symbol_of]))
+            self._close_out((self._held & self._delisted[row][self._symbol_of]).nonzero()[0])
         self._complete_bar(present, self._leaves[here])
         self._mark()
         self._take_wishes(present, self._enters[here], self._scores[here])
@@ -129,7 +129,7 @@ class WideBacktest:
             due &= present
         if self._protected:
             mask = self._touched() & (self._leaving == _STAYING)
-            touched = np.flatnonzero(mask if present is None else mask & present)
+            touched = (mask if present is None else mask & present).nonzero()[0]
             if touched.size:
                 open_ = self._open[self._symbol_of[touched]]
                 stopped = open_ <= self._floor(touched)
@@ -137,7 +137,7 @@ class WideBacktest:
                 at_open, inside = touched[gapped], touched[~gapped]
                 self._leaving[at_open] = self._reason(at_open, stopped[gapped])
                 due[at_open] = True
-        lanes = np.flatnonzero(due)
+        lanes = due.nonzero()[0]
         if lanes.size:
             self._sell(lanes, self._open[self._symbol_of[lanes]], self._leaving[lanes])
         return inside
@@ -245,7 +245,7 @@ class WideBacktest:
         if self._bars.members is not None:
             mask &= self._bars.members[self._row][self._symbol_of]
         if self._costs.reject_rate:
-            lanes = np.flatnonzero(mask)
+            lanes = mask.nonzero()[0]
             symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
             refused = self._venue.rejected(symbols, sets, self._time, Purpose.REJECT_ENTRY)
             mask[lanes[refused]] = False
@@ -260,7 +260,7 @@ class WideBacktest:
 
     def _ranked(self, mask: Bools, able: Bools) -> tuple[Lanes, list[int]]:
         """The first choice of every able account, then the second, as far as positions are free; each turn's end."""
-        lanes = np.flatnonzero(mask.reshape(self._grid) & able[:, None])
+        lanes = (mask.reshape(self._grid) & able[:, None]).ravel().nonzero()[0]
         if not lanes.size:
             return lanes, []
         lanes = self._by_score(lanes)
@@ -268,7 +268,7 @@ class WideBacktest:
         first = np.ones(len(lanes), np.bool_)
         np.not_equal(sets[1:], sets[:-1], out=first[1:])
         turn -= np.maximum.accumulate(turn * first)
-        chosen = np.flatnonzero(turn < (self._account.max_positions - self._open_positions)[sets])
+        chosen = (turn < (self._account.max_positions - self._open_positions)[sets]).nonzero()[0]
         turn = turn[chosen]
         ends: list[int] = np.bincount(turn).cumsum().tolist()
         return lanes[chosen[np.argsort(turn, kind="stable")]], ends
@@ -343,14 +343,14 @@ class WideBacktest:
 
     def _complete_bar(self, present: Bools | None, leave: Bools) -> None:
         """Order the exits that the bar's close asks for."""
-        self._order_exits(np.flatnonzero(leave & self._held), Reason.SIGNAL)
+        self._order_exits((leave & self._held).nonzero()[0], Reason.SIGNAL)
         if self._trailing is not None:
             water = self._high_water.reshape(self._grid)
             np.maximum(water, self._high, out=water, where=self._held.reshape(self._grid))
         if self._longest is not None:
             self._age += self._held if present is None else self._held & present
             full = self._age.reshape(self._grid) >= self._longest[:, None]
-            self._order_exits(np.flatnonzero(full.ravel() & self._held), Reason.MAX_HOLDING)
+            self._order_exits((full.ravel() & self._held).nonzero()[0], Reason.MAX_HOLDING)
 
     def _mark(self) -> None:
         """Equity at the close; the kill switch of each account."""
@@ -364,7 +364,7 @@ class WideBacktest:
             fallen &= self.alive
             self.alive[fallen] = False
             self.killed_at[fallen] = self._time
-            self._order_exits(np.flatnonzero(self._held & fallen[self._set_of]), Reason.KILL_SWITCH)
+            self._order_exits((self._held & fallen[self._set_of]).nonzero()[0], Reason.KILL_SWITCH)
 
     def _take_wishes(self, present: Bools | None, enter: Bools, score: Floats) -> None:
         """Entries for the next open of what is not held; wishes without a bar since then wait."""
