@@ -27,7 +27,7 @@ def first_touch(bars: Bars, position: Position, row: int, end: int, *, entered_h
     With `entered_here` the position was bought at the open of `row`, which therefore cannot be a gap.
     """
     exits, symbol, begin, length = position.exits, position.symbol, row, _FIRST_LOOK
-    if exits.stop_loss is None and exits.take_profit is None and exits.trailing_stop is None:
+    if not exits.touches:
         return None
     scale, stop, target = int(bars.price_scale[symbol]), position.stop, position.target
     high_water, trailing = position.high_water, np.array([NO_STOP])

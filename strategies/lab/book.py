@@ -21,6 +21,11 @@ class Exits:
     trailing_stop: float | None = None
     max_holding: int | None = None
 
+    @property
+    def touches(self) -> bool:
+        """Whether a price can end the position."""
+        return not (self.stop_loss is None and self.take_profit is None and self.trailing_stop is None)
+
     @classmethod
     def wanted(cls, decisions: Decisions, parameter_set: int) -> "Exits":
         """What one parameter set asks for."""
