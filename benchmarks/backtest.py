@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from typing import Any
 from benchmarks.backtest_cases import CASES
 
 ROOT = Path(__file__).parent.parent
-TOOL_LINE = "{tool:<16}{bars:>12,}{trades:>9,}{bars_s:>14,}{ratio:>9}{cold_s:>9.2f}{bars_s_cold:>14,}{rss_mb:>7}"
-HEAD = (
-    f"{'tool':<16}{'lane-bars':>12}{'trades':>9}{'bars/s':>14}{'ours is':>9}{'cold s':>9}{'cold bars/s':>14}{'MB':>7}"
-)
+COLUMNS = ("tool", "lane-bars", "trades", "bars/s", "ours is", "cold s", "cold bars/s", "ours is", "MB")
+WIDTHS = (16, 11, 9, 13, 10, 8, 13, 10, 6)
+
+Measured = dict[str, Any] | str  # the figures of one process, or why there are none
 
 
 def main() -> None:
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--harness", type=Path)
     parser.add_argument("--peer", action="append", default=[], metavar="TOOL=PYTHON")
     parser.add_argument("--slow", action="append", default=[], metavar="TOOL=FRACTION", help="of the lanes of c and d")
+    parser.add_argument("--rounds", type=int, default=1, help="the best counts (%(default)s)")
     parser.add_argument("--measure", choices=CASES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -50,39 +51,72 @@ def main() -> None:
 
 
 def compare(name: str, arguments: argparse.Namespace) -> None:
-    """Print the table of one case."""
-    case = CASES[name]
-    print(f"\n{name}: {case.title}\n{HEAD}")
-    harness = ["--harness", str(arguments.harness)] if arguments.harness else []
-    ours = output([sys.executable, "-m", "benchmarks.backtest", "--measure", name, *harness])
-    print_line("nightdesk", ours, ours)
-    if case.peers is None:
-        return
+    """Print the table of one case: the best of a few rounds, so that a busy moment falls on no tool alone."""
+    commands = commands_of(name, arguments)
+    rounds = [{tool: output(command) for tool, command in commands.items()} for _ in range(arguments.rounds)]
+    best = {tool: best_of([figures[tool] for figures in rounds]) for tool in commands}
+    print(f"\n{name}: {CASES[name].title}")
+    print_row(COLUMNS)
+    for tool, measured in best.items():
+        print_row((tool, measured) if isinstance(measured, str) else row(tool, measured, best["nightdesk"]))
+
+
+def commands_of(name: str, arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """What measures the case, for each tool that is there."""
+    case, harness = CASES[name], arguments.harness and str(arguments.harness.absolute())
+    ours = [sys.executable, "-m", "benchmarks.backtest", "--measure", name]
+    commands = {"nightdesk": [*ours, "--harness", harness] if harness else ours}
     pythons, slow = (dict(pair.split("=", 1) for pair in pairs) for pairs in (arguments.peer, arguments.slow))
-    for tool, python in pythons.items():
-        if arguments.harness is None or not Path(python).exists():
-            print(f"{tool:<16}skipped: {'no harness given' if arguments.harness is None else f'{python} is missing'}")
-            continue
+    for tool, python in pythons.items() if case.peers else ():
         fraction = slow.get(tool, "1") if case.symbols > 1 else "1"
-        print_line(tool, output([python, str(arguments.harness), tool, case.peers, fraction]), ours)
+        commands[tool] = [str(Path(python).absolute()), harness or "", tool, str(case.peers), fraction]
+    return commands
 
 
-def output(command: list[str]) -> dict[str, Any] | str:
+def output(command: list[str]) -> Measured:
     """The JSON line of a measurement, or why there is none."""
+    if not Path(command[0]).exists() or not command[1]:
+        return f"skipped: {f'{command[0]} is missing' if command[1] else 'no --harness'}"
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
-        return done.stderr.strip().splitlines()[-1]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+        return f"failed: {done.stderr.strip().splitlines()[-1]}"
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
-def print_line(tool: str, measured: dict[str, Any] | str, ours: dict[str, Any] | str) -> None:
-    """One row of a table; the ratio is that of warm speeds."""
-    if isinstance(measured, str):
-        print(f"{tool:<16}failed: {measured}")
-        return
-    ratio = "" if isinstance(ours, str) or measured is ours else f"{ours['bars_s'] / measured['bars_s']:.1f} x"
-    print(TOOL_LINE.format(tool=tool, ratio=ratio, **measured), flush=True)
+def best_of(rounds: list[Measured]) -> Measured:
+    """The highest speeds, warm and cold, of the rounds that succeeded."""
+    figures = [measured for measured in rounds if not isinstance(measured, str)]
+    if not figures:
+        return rounds[0]
+    cold = max(figures, key=lambda one: float(one["bars_s_cold"]))
+    warm = max(figures, key=lambda one: float(one["bars_s"]))
+    return warm | {"cold_s": cold["cold_s"], "bars_s_cold": cold["bars_s_cold"]}
+
+
+def row(tool: str, measured: dict[str, Any], ours: Measured) -> tuple[str, ...]:
+    """One tool's figures, and how many times faster ours are."""
+
+    def ratio(speed: str) -> str:
+        return "" if measured is ours or isinstance(ours, str) else f"{ours[speed] / measured[speed]:,.1f} x"
+
+    return (
+        tool,
+        f"{measured['bars']:,}",
+        f"{measured['trades']:,}",
+        f"{measured['bars_s']:,}",
+        ratio("bars_s"),
+        f"{measured['cold_s']:.2f}",
+        f"{measured['bars_s_cold']:,}",
+        ratio("bars_s_cold"),
+        str(measured["rss_mb"]),
+    )
+
+
+def print_row(cells: Sequence[str]) -> None:
+    """One line of a table: the first cell to the left, the others to the right."""
+    aligned = (f"{cell:>{width}}" for cell, width in zip(cells[1:], WIDTHS[1:], strict=False))
+    print(f"{cells[0]:<{WIDTHS[0]}}" + "".join(aligned), flush=True)
 
 
 def measure(name: str, harness: Path | None) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from strategies.base import Shape, Signals, Strategy, param
 from strategies.indicators import Bollinger
 from strategies.lab.backtest import backtest, backtest_each_symbol
 from strategies.lab.costs import Costs
-from strategies.lab.metrics import measure
 from strategies.lab.result import Account
 from strategies.registry import NAMES, load
 
@@ -82,7 +81,7 @@ def all_ten(bars: Bars) -> Callable[[], int]:
         for name in NAMES:
             params = [{"calendar": str(calendar)}] if name == "earnings_momentum" else [{}]
             [result] = backtest(load(name)(bars.symbols, params), bars)
-            trades += measure(result.initial_capital, result.times, bars.dates, result.equity, result.trades).trades
+            trades += result.metrics().trades
         return trades
 
     return run

@@ -17,6 +17,7 @@ from config.errors import BadInput
 from strategies.bar_gates import NUMBERS, Locate, Table, refuse_disorder, refuse_impossible
 from strategies.bars import Bars
 
+COLUMNS = ("symbol", "time", *NUMBERS)
 TEXT = np.dtype("S40")  # wide enough for any symbol or time; what fills it may have been cut and is refused
 SUFFIX = re.compile(r"\.(csv|csv\.gz|parquet)$", re.IGNORECASE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,7 +71,8 @@ def _read_csv(path: Path, symbol: str | None) -> Table:
             if not header:
                 raise BadInput(f"{path}: is empty")
             _check_header(f"{path}:1", header, symbol)
-            kinds = [(name, np.dtype(np.float64) if name in NUMBERS else TEXT) for name in header]
+            names = [name if name in COLUMNS else f"other {n}" for n, name in enumerate(header)]
+            kinds = [(name, np.dtype(np.float64) if name in NUMBERS else TEXT) for name in names]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # "no data" is said by _read, in our words
                 rows = np.loadtxt(file, dtype=kinds, delimiter=",", quotechar='"', comments=None, ndmin=1)
@@ -126,7 +128,7 @@ def _open(path: Path) -> TextIO:
 
 
 def _check_header(place: str, header: Sequence[str], symbol: str | None) -> None:
-    for name in ("symbol", "time", *NUMBERS):
+    for name in COLUMNS:
         if name not in header and not (name == "symbol" and symbol is not None):
             raise BadInput(f"{place}: {name}: this column is missing (found: {', '.join(header)})")
         if header.count(name) > 1:

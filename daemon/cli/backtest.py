@@ -16,7 +16,7 @@ from strategies.bars import Bars
 from strategies.base import Overlay, Strategy
 from strategies.lab.backtest import Progress, backtest
 from strategies.lab.costs import parse_costs
-from strategies.lab.metrics import Metrics, measure
+from strategies.lab.metrics import Metrics
 from strategies.lab.result import Account, Result
 from strategies.registry import load, parse_params
 from strategies.resample import resample
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
     _refuse_short_history(strategy, bars, arguments.bars)
     [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
-    metrics = measure(result.initial_capital, result.times, bars.dates, result.equity, result.trades)
+    metrics = result.metrics()
     if write_report:
         try:
             write_report(arguments.report, result, metrics, bars)

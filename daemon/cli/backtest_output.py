@@ -55,7 +55,7 @@ def as_json(result: Result, metrics: Metrics, bars: Bars) -> dict[str, object]:
 
 def as_text(result: Result, metrics: Metrics, bars: Bars) -> str:
     """The run on one screen: what came out, the verdict, the numbers, what it rests on, the last trades."""
-    parts = (_outcome(result, metrics), _in_two_columns(metric_rows(metrics)), _assumptions(result, bars))
+    parts = (_outcome(result, metrics), _in_two_columns(metric_rows(result, metrics)), _assumptions(result, bars))
     return "\n\n".join("\n".join(part) for part in (*parts, _last_trades(result, bars)))
 
 

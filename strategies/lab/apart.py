@@ -1,9 +1,9 @@
 """The fast backtest of accounts that hold one symbol each: what one lane does, no other lane feels.
 
 Without rejections, limits of volume and shared cash, where a trade ends depends on where it began and on nothing else.
-So the end of every possible trade is found for all at once, the trades that really happen are picked by following each
-end to the next beginning, and only the money is added up trade by trade. Bits as from the plain engine; where the money
-would change the story (a kill switch falls, an order is too small), this engine passes and a general one takes over.
+So the end that signals and time would bring is found for every possible trade at once. Then each end leads to the next
+beginning, and only on that path are stops looked for and is money added up. The bits are those of the plain engine;
+where money would change the story (a kill switch falls, an order is too small) a general engine takes over.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from strategies.bars import Bars
 from strategies.base import Decisions
+from strategies.lab.ahead import first_touch
+from strategies.lab.book import Exits, Position
 from strategies.lab.costs import Costs
-from strategies.lab.fills import NO_STOP, NO_TARGET, SMALLEST_ORDER, whole_lots
+from strategies.lab.fills import SMALLEST_ORDER, Fill, whole_lots
 from strategies.lab.result import Account
 from strategies.lab.trades import REASONS, Reason, Trades
 from strategies.lab.venue import Venue
@@ -25,8 +27,6 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
-_TOGETHER = 4096  # paths searched for stops and targets at once
-_FIRST_LOOK = 16  # bars scanned at first for a stop or target; each further look is twice as long
 
 
 class Curve(NamedTuple):
@@ -47,15 +47,6 @@ class _Paths(NamedTuple):
     reason: Places
     reference: Floats  # of the exit, before costs
     price: Floats  # of the entry
-
-
-class _Levels(NamedTuple):
-    """What ends a path early; `water` is its highest price so far."""
-
-    stop: Floats
-    target: Floats
-    trail: Floats
-    water: Floats
 
 
 class _Money(NamedTuple):
@@ -125,74 +116,35 @@ class ApartBacktest:
         last = exit_ == end
         reference = self._at(self._open, np.where(last, entry, exit_))
         reference[last] = self._at(self._close, exit_[last] - 1)
-        paths = _Paths(entry, exit_, reason, reference, self._bought_at(entry))
-        if any(x is not None for x in (decisions.stop_loss, decisions.take_profit, decisions.trailing_stop)):
-            self._find_touches(paths)
-        return paths
-
-    def _find_touches(self, paths: _Paths) -> None:
-        """Shorten the paths that reach a stop or target, a few thousand at a time."""
-        high, low = _by_symbol(self._bars.high, self._bars), _by_symbol(self._bars.low, self._bars)
-        for start in range(0, len(paths.entry), _TOGETHER):
-            some = _Paths(*_cut(paths, slice(start, start + _TOGETHER)))
-            levels = self._levels(some)
-            waiting, begin, length = np.arange(len(some.entry)), some.entry.copy(), _FIRST_LOOK
-            while waiting.size:
-                place = begin[waiting, None] + np.arange(length)
-                within = place < some.exit[waiting, None]
-                at = np.minimum(place, some.exit[waiting, None] - 1) % len(low)
-                waters = np.maximum.accumulate(np.column_stack((levels.water[waiting], high[at])), axis=1)
-                trailing = waters[:, :-1] * (1.0 - levels.trail[waiting, None])
-                hit = (low[at] <= np.maximum(trailing, levels.stop[waiting, None])) & within
-                hit |= (high[at] >= levels.target[waiting, None]) & within
-                first = hit.argmax(axis=1)
-                found = np.flatnonzero(hit[np.arange(len(waiting)), first])
-                self._shorten(
-                    some,
-                    levels,
-                    waiting[found],
-                    first[found] + begin[waiting[found]],
-                    trailing[found, first[found]],
-                    low,
-                )
-                levels.water[waiting], begin[waiting] = waters[:, -1], begin[waiting] + length
-                waiting = np.setdiff1d(waiting, waiting[found], assume_unique=True)
-                waiting, length = waiting[begin[waiting] < some.exit[waiting]], 2 * length
-
-    def _levels(self, paths: _Paths) -> _Levels:
-        sets, price = self._set_of(paths.entry), paths.price
-        stop, take, trail = (
-            None if values is None else values[sets, 0]
-            for values in (self._decisions.stop_loss, self._decisions.take_profit, self._decisions.trailing_stop)
-        )
-        return _Levels(
-            stop=np.full(len(price), NO_STOP) if stop is None else price * (1.0 - stop),
-            target=np.full(len(price), NO_TARGET) if take is None else price * (1.0 + take),
-            trail=np.ones(len(price)) if trail is None else trail,
-            water=price.copy(),
-        )
-
-    def _shorten(
-        self, paths: _Paths, levels: _Levels, number: Places, place: Places, trailing: Floats, low: Floats
-    ) -> None:
-        """These paths end at these places: at the open where it is beyond a level, else inside the bar."""
-        stop, target = levels.stop[number], levels.target[number]
-        floor, open_ = np.maximum(stop, trailing), self._at(self._open, place)
-        beyond = (open_ >= target) & (open_ > floor) & (place > paths.entry[number])
-        stopped = ~beyond & (self._at(low, place) <= floor)
-        stop_reason = np.where(trailing > stop, _CODE[Reason.TRAILING_STOP], _CODE[Reason.STOP_LOSS])
-        paths.exit[number] = place
-        paths.reason[number] = np.where(stopped, stop_reason, _CODE[Reason.TAKE_PROFIT])
-        paths.reference[number] = np.where(stopped, np.minimum(open_, floor), np.maximum(open_, target))
+        return _Paths(entry, exit_, reason, reference, self._bought_at(entry))
 
     def _taken(self, paths: _Paths) -> _Paths:
         """The trades that happen: after an exit, the next signal is the first at or after its bar's close."""
         following = np.searchsorted(paths.entry, paths.exit, side="right").tolist()
+        exits = [Exits.wanted(self._decisions, number) for number in range(self._sets)]
+        protected = any(asked.touches for asked in exits)
         taken, number = [], 0
         while number < len(following):
             taken.append(number)
-            number = following[number]
+            if protected and self._shorten(paths, number, exits):
+                number = int(np.searchsorted(paths.entry, paths.exit[number], side="right"))
+            else:
+                number = following[number]
         return _Paths(*_cut(paths, np.array(taken, np.intp)))
+
+    def _shorten(self, paths: _Paths, number: int, exits: list[Exits]) -> bool:
+        """End this path at the first stop or target it reaches, if it does."""
+        entry, price = int(paths.entry[number]), float(paths.price[number])
+        lane, row = divmod(entry, self._length)
+        set_, symbol = divmod(lane, self._symbols)
+        position = Position(symbol, 0, Fill(1.0, price, 0.0, 0.0), exits[set_], 1.0, high_water=price)
+        end = int(paths.exit[number]) - lane * self._length
+        touch = first_touch(self._bars, position, row, end, entered_here=True)
+        if touch is None:
+            return False
+        paths.exit[number] = lane * self._length + touch.row
+        paths.reason[number], paths.reference[number] = _CODE[touch.reason], touch.reference
+        return True
 
     # ----------------------------------------------------------------------------------------------------------- money
 

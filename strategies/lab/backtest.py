@@ -125,6 +125,7 @@ class _Run:
             values,
             bars.symbols,
             bars.times,
+            self.bars.dates,
             *outcome,
             self.account,
             self.costs,

@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.base import Decisions
 from strategies.lab.fills import NO_STOP, NO_TARGET, Fill
 from strategies.lab.trades import Reason
 
@@ -16,6 +20,26 @@ class Exits:
     take_profit: float | None = None
     trailing_stop: float | None = None
     max_holding: int | None = None
+
+    @property
+    def touches(self) -> bool:
+        """Whether a price can end the position."""
+        return not (self.stop_loss is None and self.take_profit is None and self.trailing_stop is None)
+
+    @classmethod
+    def wanted(cls, decisions: Decisions, parameter_set: int) -> "Exits":
+        """What one parameter set asks for."""
+
+        def of(values: NDArray[np.float64] | NDArray[np.int64] | None) -> float | None:
+            return None if values is None else values[parameter_set, 0].item()
+
+        holding = of(decisions.max_holding)
+        return cls(
+            stop_loss=of(decisions.stop_loss),
+            take_profit=of(decisions.take_profit),
+            trailing_stop=of(decisions.trailing_stop),
+            max_holding=None if holding is None else int(holding),
+        )
 
 
 class Trade(NamedTuple):

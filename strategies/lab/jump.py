@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 
 from strategies.bars import Bars
 from strategies.base import Decisions
-from strategies.lab.book import Book, Position
+from strategies.lab.ahead import first_touch
+from strategies.lab.book import Book, Exits, Position
 from strategies.lab.costs import Costs
-from strategies.lab.fills import NO_STOP, Market, gapped, touched
-from strategies.lab.plain import exits_of
+from strategies.lab.fills import Market
 from strategies.lab.result import Account
 from strategies.lab.schedule import delisted, next_own_rows, session_over
 from strategies.lab.trades import Reason
 
 _AT_OPEN, _INSIDE, _DELISTED = range(3)  # the order within a bar; entries come after the exits at the open
-_NO_STOPS = np.array([NO_STOP])
-_FIRST_LOOK = 32  # bars scanned at first for a stop or target; each further look is four times as long
 
 
 class _Exit(NamedTuple):
@@ -81,7 +79,7 @@ class JumpBacktest:
         """Trade through the bar times from `start` on, as many as `decisions` has."""
         stop = start + len(decisions.enter)
         self._block_start = start
-        self._exits = exits_of(decisions, parameter_set)
+        self._exits = Exits.wanted(decisions, parameter_set)
         if decisions.session_end and self._session_over is None:
             self._session_over = session_over(self._bars)
             self._sessions_before = self._session_over.cumsum()
@@ -137,7 +135,7 @@ class JumpBacktest:
         place = 0
         while True:
             row = self._queue[0].row if self._queue else stop
-            if place < len(self._fill_rows) and len(self.book.positions) < self._account.max_positions:
+            if place < len(self._fill_rows) and self._has_room():
                 row = min(row, self._fill_rows[place])
             if row >= stop:
                 break
@@ -148,15 +146,19 @@ class JumpBacktest:
         self._complete_bars()
 
     def _trade_bar(self, row: int, place: int, after: int) -> None:
-        held = set(self.book.positions)
-        if after > place:
+        """The fills of one bar, with the wishes [place, after) that are due at its open."""
+        held, wished = set(self.book.positions), after > place
+        if wished and (self._has_room() or self._queue[0].phase == _AT_OPEN):
             self._mark_book(row - 1)
         self._run_exits(row, _AT_OPEN)
-        if after > place and len(self.book.positions) < self._account.max_positions:
+        if wished and self._has_room():
             self._enter_best(row, place, after, held)
         self._run_exits(row, _INSIDE)
         self._run_exits(row, _DELISTED)
         self._cash.append((row, self.book.cash))
+
+    def _has_room(self) -> bool:
+        return len(self.book.positions) < self._account.max_positions
 
     def _complete_bars(self) -> None:
         """The stretch is over: what its bars mean for positions and wishes that live on."""
@@ -211,7 +213,7 @@ class JumpBacktest:
                 continue  # it was held at the close of its signal
             if members is None or members[row, symbol]:
                 self._buy(row, symbol)
-                if len(self.book.positions) >= self._account.max_positions:
+                if not self._has_room():
                     break
 
     def _buy(self, row: int, symbol: int) -> None:
@@ -236,9 +238,10 @@ class JumpBacktest:
             _, _, reason, earliest = min(orders)
             sent = self._own_row(earliest, position.symbol)
         end = min(sent, self._delisting(position.symbol, row) + 1, self._stop)
-        hit = self._first_touch(position, row, end, entered_here=entered_here)
-        if hit:
-            heappush(self._queue, hit)
+        touch = first_touch(self._bars, position, row, end, entered_here=entered_here)
+        if touch:
+            phase = _AT_OPEN if touch.at_open else _INSIDE
+            heappush(self._queue, _Exit(touch.row, phase, position.symbol, touch.reason, touch.reference))
         elif reason:
             self._queue_order(position, reason, sent, row)
         else:
@@ -288,42 +291,6 @@ class JumpBacktest:
             return self._stop
         ahead = np.flatnonzero(self._delisted[row : self._stop, symbol])
         return row + int(ahead[0]) if ahead.size else self._stop
-
-    def _first_touch(self, position: Position, row: int, end: int, *, entered_here: bool) -> _Exit | None:
-        """The first bar of rows [row, end) in which a stop or the target is reached."""
-        bars, exits, symbol, length = self._bars, position.exits, position.symbol, _FIRST_LOOK
-        if exits.stop_loss is None and exits.take_profit is None and exits.trailing_stop is None:
-            return None
-        scale, stop, target, water = self._scale[symbol], position.stop, position.target, position.high_water
-        begin = row
-        while row < end:
-            look = slice(row, min(row + length, end))
-            low = bars.low[look, symbol] / scale
-            hit, trailing = low <= stop, _NO_STOPS
-            if exits.take_profit is not None:
-                hit |= bars.high[look, symbol] / scale >= target
-            if exits.trailing_stop is not None:
-                waters = np.maximum.accumulate(np.concatenate(([water], bars.high[look, symbol] / scale)))
-                water, trailing = waters[-1].item(), waters[:-1] * (1.0 - exits.trailing_stop)
-                hit |= low <= trailing
-            if not bars.complete:
-                hit &= bars.present[look, symbol]
-            ahead = int(hit.argmax())
-            if hit[ahead]:
-                place, level = row + ahead, trailing[ahead if trailing.size > 1 else 0].item()
-                return self._exit_of(position, place, level, fresh=entered_here and place == begin)
-            row, length = look.stop, 4 * length
-        return None
-
-    def _exit_of(self, position: Position, row: int, trailing: float, *, fresh: bool) -> _Exit | None:
-        symbol, levels = position.symbol, (position.stop, trailing, position.target)
-        open_, scale = self._open(row, symbol), self._scale[symbol]
-        reason = None if fresh else gapped(open_, *levels)
-        if reason:
-            return _Exit(row, _AT_OPEN, symbol, reason, open_)
-        high, low = self._bars.high.item(row, symbol) / scale, self._bars.low.item(row, symbol) / scale
-        hit = touched(open_, high, low, *levels)
-        return _Exit(row, _INSIDE, symbol, hit[1], hit[0]) if hit else None
 
     def _run_exits(self, row: int, phase: int) -> None:
         while self._queue and self._queue[0][:2] == (row, phase):

@@ -15,7 +15,7 @@ Lanes = NDArray[np.intp]
 
 
 class Ledger:
-    """Entries and exits of lanes (symbol * sets + set); in each lane they alternate."""
+    """Entries and exits of lanes (set * symbols + symbol); in each lane they alternate."""
 
     def __init__(self, symbols: int, sets: int, times: NDArray[np.int64]) -> None:
         self._symbols, self._sets, self._times = symbols, sets, times
@@ -52,7 +52,7 @@ class Ledger:
         lane, entry_row, entry_price, quantity, entry_fee, entry_slippage = (
             column[number] for column in _joined(self._entries)
         )
-        symbol, set_ = np.divmod(lane, self._sets)
+        set_, symbol = np.divmod(lane, self._symbols)
         order = np.argsort((set_ * len(self._times) + exit_row) * self._symbols + symbol)
         trades = Trades(
             symbol=symbol,

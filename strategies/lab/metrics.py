@@ -9,11 +9,9 @@ from math import e, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from strategies.lab.trades import Floats, Micros, Trades
-
-Days = NDArray[np.datetime64]
+from strategies.sessions import Dates
 
 TRADING_DAYS = 252
 MICROS = 1_000_000  # in a second
@@ -70,13 +68,13 @@ class Metrics:
         return Verdict.SHELVE if self.sharpe < 0.5 else Verdict.WATCH
 
 
-def measure(initial_capital: float, times: Micros, days: Days, equity: Floats, trades: Trades) -> Metrics:
+def measure(initial_capital: float, times: Micros, dates: Dates, equity: Floats, trades: Trades) -> Metrics:
     """The metrics of one run.
 
-    `times`, `days` and `equity` have one element a bar time: its start, its exchange date and the equity at its
+    `times`, `dates` and `equity` have one element a bar time: its start, its exchange date and the equity at its
     close, the last after the positions still open were closed.
     """
-    returns = daily_returns(initial_capital, days, equity)
+    returns = daily_returns(initial_capital, dates, equity)
     wins, losses = trades.pnl[trades.pnl > 0], -trades.pnl[trades.pnl < 0]
     average_win, average_loss = mean(wins), mean(losses)
     fees, slippage = float(trades.fees.sum()), float(trades.slippage.sum())
@@ -115,9 +113,9 @@ def ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def daily_returns(initial_capital: float, days: Days, equity: Floats) -> Floats:
+def daily_returns(initial_capital: float, dates: Dates, equity: Floats) -> Floats:
     """One return an exchange day, the first included: it starts from the initial capital."""
-    last_of_day = np.append(days[1:] != days[:-1], True)[: days.size]
+    last_of_day = np.append(dates[1:] != dates[:-1], True)[: dates.size]
     closes = np.concatenate(([initial_capital], equity[last_of_day]))
     return closes[1:] / closes[:-1] - 1
 

@@ -6,7 +6,6 @@ It is written to be read and to be right. `backtest.py` runs faster engines, whi
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from strategies.bars import Bars
 from strategies.base import Decisions, Strategy
@@ -142,7 +141,7 @@ class PlainBacktest:
 
     def _take_signals(self, signals: Decisions, parameter_set: int) -> None:
         """The bar is complete: order exits, then entries of what is not held."""
-        self._exits = exits_of(signals, parameter_set)
+        self._exits = Exits.wanted(signals, parameter_set)
         self._flat_by_session = signals.session_end
         leave, enter, score = (block[0, parameter_set] for block in (signals.leave, signals.enter, signals.score))
         for symbol in self._held_with_a_bar():
@@ -185,18 +184,3 @@ def plain_backtest(
     for run in runs:
         run.finish()
     return runs
-
-
-def exits_of(signals: Decisions, parameter_set: int) -> Exits:
-    """The protection that the signals of one parameter set ask for."""
-
-    def of(values: NDArray[np.float64] | NDArray[np.int64] | None) -> float | None:
-        return None if values is None else values[parameter_set, 0].item()
-
-    holding = of(signals.max_holding)
-    return Exits(
-        stop_loss=of(signals.stop_loss),
-        take_profit=of(signals.take_profit),
-        trailing_stop=of(signals.trailing_stop),
-        max_holding=None if holding is None else int(holding),
-    )

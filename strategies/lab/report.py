@@ -68,7 +68,7 @@ def page(result: Result, metrics: Metrics, bars: Bars) -> str:
         _section("Trades on price", trades_chart(result, bars)),
         _section("Monthly returns", monthly_chart(result, bars)),
         '<div class="columns">',
-        _section("Metrics", _pairs(metric_rows(metrics))),
+        _section("Metrics", _pairs(metric_rows(result, metrics))),
         _section("What this rests on", _pairs(assumption_rows(result, bars))),
         "</div>",
         _section(f"Trades ({len(result.trades):,})", _trades(result, bars)),

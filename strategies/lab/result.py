@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from strategies.lab.book import Trade
 from strategies.lab.costs import Costs
+from strategies.lab.metrics import Metrics, measure
 from strategies.lab.trades import REASONS, Trades
+from strategies.sessions import Dates
 
 _REASON_CODE = {reason: code for code, reason in enumerate(REASONS)}
 
@@ -30,12 +32,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One parameter set's backtest. `times` are bar starts in microseconds UTC, `equity` dollars at each close."""
+    """One parameter set's backtest.
+
+    `times` are bar starts in microseconds UTC, `dates` their exchange dates and `equity` the dollars at each close.
+    """
 
     strategy: str
     params: Mapping[str, object]
     symbols: Sequence[str]
     times: NDArray[np.int64]
+    dates: Dates
     equity: NDArray[np.float64]
     trades: Trades
     killed_at: int | None
@@ -53,6 +59,10 @@ class Result:
     def final_equity(self) -> float:
         """Dollars after everything is closed."""
         return float(self.equity[-1]) if self.equity.size else self.account.capital
+
+    def metrics(self) -> Metrics:
+        """What it is judged by."""
+        return measure(self.initial_capital, self.times, self.dates, self.equity, self.trades)
 
 
 def as_columns(trades: Sequence[Trade]) -> Trades:

@@ -10,7 +10,7 @@ from strategies.bars import Bars
 from strategies.lab.costs import Costs
 from strategies.lab.metrics import Metrics
 from strategies.lab.result import Result
-from strategies.lab.trades import REASONS
+from strategies.lab.trades import REASONS, Floats
 from strategies.sessions import DAY, HOUR, MINUTE
 
 UNDEFINED = "-"
@@ -73,12 +73,13 @@ def costs_text(costs: Costs) -> str:
     return ", ".join(text for applies, text in parts if applies) or "none"
 
 
-def metric_rows(metrics: Metrics) -> list[tuple[str, str]]:
+def metric_rows(result: Result, metrics: Metrics) -> list[tuple[str, str]]:
     """Every metric by name."""
     return [
         ("trades", f"{metrics.trades:,}"),
         ("win rate", percent(metrics.win_rate)),
         ("expectancy", money(metrics.expectancy)),
+        ("  95 % interval", _interval(result.trades.pnl)),
         ("average win", money(metrics.average_win)),
         ("average loss", money(metrics.average_loss)),
         ("reward : risk", number(metrics.reward_risk)),
@@ -96,6 +97,11 @@ def metric_rows(metrics: Metrics) -> list[tuple[str, str]]:
         ("exposure", percent(metrics.exposure)),
         ("turnover", f"{metrics.turnover:,.1f} x equity"),
     ]
+
+
+def _interval(pnl: Floats) -> str:
+    """How far the mean of so few trades may be from the truth, by the normal approximation."""
+    return UNDEFINED if pnl.size < 2 else f"± {money(1.96 * float(pnl.std(ddof=1)) / math.sqrt(pnl.size))}"
 
 
 def trade_rows(result: Result, bars: Bars, last: int) -> list[TradeRow]:

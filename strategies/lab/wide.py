@@ -1,8 +1,7 @@
 """The fast backtest of many parameter sets: all accounts move one bar at a time, each rule one array operation.
 
-A lane is one symbol in one parameter set; its number is symbol * sets + set. Arrays over lanes are flat, and seen as
-grids (symbols, sets) where a bar's prices meet them: adding up over symbols then takes them in their order, as the
-plain engine does. The results are the same to the bit.
+A lane is one symbol in one parameter set; its number is set * symbols + symbol. Arrays over lanes are flat, and seen as
+grids (sets, symbols) where a bar's prices meet them. The results are those of the plain engine, to the bit.
 """
 
 from itertools import pairwise
@@ -44,11 +43,12 @@ class WideBacktest:
         self.killed_at = np.zeros(sets, np.int64)  # where not alive
         self.ledger = Ledger(symbols, sets, bars.times)
         self._bars, self._account, self._costs = bars, account, costs
-        self._sets, self._grid = sets, (symbols, sets)
+        self._sets, self._grid = sets, (sets, symbols)
         self._venue = Venue(bars, costs, np.array(runs, np.uint64), account.lot)
         self._delisted = delisted(bars)
         self._session_over: Bools | None = None
-        self._symbol_of, self._set_of = np.divmod(np.arange(lanes), sets)
+        self._set_of, self._symbol_of = np.divmod(np.arange(lanes), symbols)
+        self._small_set_of = self._set_of.astype(np.min_scalar_type(sets))  # sorts faster
         # By set.
         self._cash = np.full(sets, account.capital, np.float64)
         self._worth = self._cash.copy()
@@ -56,7 +56,7 @@ class WideBacktest:
         self._open_positions = np.zeros(sets, np.intp)
         # By lane.
         self._wanted = np.zeros(lanes, np.bool_)
-        self._wish = np.zeros((sets, symbols))  # the score of what is wanted
+        self._wish = np.zeros(lanes)  # the score of what is wanted
         self._held = np.zeros(lanes, np.bool_)
         self._leaving = np.full(lanes, _STAYING)
         self._quantity = np.zeros(lanes)
@@ -72,11 +72,9 @@ class WideBacktest:
     def block(self, start: int, decisions: Decisions) -> None:
         """Trade through the bar times from `start` on, as many as `decisions` has."""
         bars, stop = self._bars, start + len(decisions.enter)
-        self._enters, self._leaves = (
-            np.ascontiguousarray(mask.transpose(0, 2, 1)).reshape(stop - start, -1)
-            for mask in (decisions.enter, decisions.leave)
-        )
-        self._scores = decisions.score
+        flat = (stop - start, -1)
+        self._enters, self._leaves = decisions.enter.reshape(flat), decisions.leave.reshape(flat)
+        self._scores = decisions.score.reshape(flat)
         self._prices = [
             prices[start:stop] / bars.price_scale for prices in (bars.open, bars.high, bars.low, bars.close)
         ]
@@ -95,7 +93,7 @@ class WideBacktest:
     def finish(self) -> None:
         """Close what is open at its symbol's last close."""
         if self.equity.size:
-            self._close_out(np.flatnonzero(self._held))
+            self._close_out(self._held.nonzero()[0])
             self.equity[-1] = self._cash
 
     def _bar(self, row: int, here: int) -> None:
@@ -110,14 +108,14 @@ class WideBacktest:
         else:
             self._last_row[self._bars.present[row]] = row
         if self._session_over is not None and self._session_over[row]:
-            self._order_exits(np.flatnonzero(self._held), Reason.SESSION_END)
+            self._order_exits(self._held.nonzero()[0], Reason.SESSION_END)
             self._wanted.fill(False)
         touched = self._leave_at_open(present)
         self._enter_at_open(present)
         if self._protected:
             self._leave_inside(touched)
         if self._delisted is not None and self._delisted[row].any():
-            self._close_out(np.flatnonzero(self._held & self._delisted[row][self._symbol_of]))
+            self._close_out((self._held & self._delisted[row][self._symbol_of]).nonzero()[0])
         self._complete_bar(present, self._leaves[here])
         self._mark()
         self._take_wishes(present, self._enters[here], self._scores[here])
@@ -131,7 +129,7 @@ class WideBacktest:
             due &= present
         if self._protected:
             mask = self._touched() & (self._leaving == _STAYING)
-            touched = np.flatnonzero(mask if present is None else mask & present)
+            touched = (mask if present is None else mask & present).nonzero()[0]
             if touched.size:
                 open_ = self._open[self._symbol_of[touched]]
                 stopped = open_ <= self._floor(touched)
@@ -139,7 +137,7 @@ class WideBacktest:
                 at_open, inside = touched[gapped], touched[~gapped]
                 self._leaving[at_open] = self._reason(at_open, stopped[gapped])
                 due[at_open] = True
-        lanes = np.flatnonzero(due)
+        lanes = due.nonzero()[0]
         if lanes.size:
             self._sell(lanes, self._open[self._symbol_of[lanes]], self._leaving[lanes])
         return inside
@@ -148,10 +146,11 @@ class WideBacktest:
         """Lanes held since before this bar whose stop or target lies within its range."""
         floor = self._stop
         if self._trailing is not None:
-            floor = np.maximum(floor, (self._high_water.reshape(self._grid) * (1.0 - self._trailing)).ravel())
-        mask: Bools = self._low[:, None] <= floor.reshape(self._grid)
+            trailing = self._high_water.reshape(self._grid) * (1.0 - self._trailing[:, None])
+            floor = np.maximum(floor, trailing.ravel())
+        mask: Bools = self._low <= floor.reshape(self._grid)
         if self._take_profit is not None:
-            mask |= self._high[:, None] >= self._target.reshape(self._grid)
+            mask |= self._high >= self._target.reshape(self._grid)
         return mask.ravel()
 
     def _leave_inside(self, touched: Lanes) -> None:
@@ -246,7 +245,7 @@ class WideBacktest:
         if self._bars.members is not None:
             mask &= self._bars.members[self._row][self._symbol_of]
         if self._costs.reject_rate:
-            lanes = np.flatnonzero(mask)
+            lanes = mask.nonzero()[0]
             symbols, sets = self._symbol_of[lanes], self._set_of[lanes]
             refused = self._venue.rejected(symbols, sets, self._time, Purpose.REJECT_ENTRY)
             mask[lanes[refused]] = False
@@ -261,7 +260,7 @@ class WideBacktest:
 
     def _ranked(self, mask: Bools, able: Bools) -> tuple[Lanes, list[int]]:
         """The first choice of every able account, then the second, as far as positions are free; each turn's end."""
-        lanes = np.flatnonzero(mask.reshape(self._grid) & able)
+        lanes = (mask.reshape(self._grid) & able[:, None]).ravel().nonzero()[0]
         if not lanes.size:
             return lanes, []
         lanes = self._by_score(lanes)
@@ -269,20 +268,21 @@ class WideBacktest:
         first = np.ones(len(lanes), np.bool_)
         np.not_equal(sets[1:], sets[:-1], out=first[1:])
         turn -= np.maximum.accumulate(turn * first)
-        chosen = np.flatnonzero(turn < (self._account.max_positions - self._open_positions)[sets])
+        chosen = (turn < (self._account.max_positions - self._open_positions)[sets]).nonzero()[0]
         turn = turn[chosen]
         ends: list[int] = np.bincount(turn).cumsum().tolist()
         return lanes[chosen[np.argsort(turn, kind="stable")]], ends
 
     def _by_score(self, lanes: Lanes) -> Lanes:
         """Set by set, the best scores first, then in the order of symbols."""
-        sets, score = self._set_of[lanes], self._wish[self._set_of[lanes], self._symbol_of[lanes]]
+        score = self._wish[lanes]
         # Two sorts that processors and numpy do fast; only among equal scores they may have lost the order of symbols.
         order = np.argsort(-score)
-        order = order[np.argsort(sets[order].astype(np.int16), kind="stable")]
-        ranked, owner = score[order], sets[order]
-        if ((ranked[1:] == ranked[:-1]) & (owner[1:] == owner[:-1])).any():
-            order = np.lexsort((-score, sets))
+        sets = self._small_set_of[lanes[order]]
+        order = order[np.argsort(sets, kind="stable")]
+        ranked = score[order]
+        if (ranked[1:] == ranked[:-1]).any():
+            order = np.lexsort((-score, self._set_of[lanes]))
         return lanes[order]
 
     def _buy(self, lanes: Lanes, ends: list[int], budget: Floats, mask: Bools) -> bool:
@@ -343,18 +343,19 @@ class WideBacktest:
 
     def _complete_bar(self, present: Bools | None, leave: Bools) -> None:
         """Order the exits that the bar's close asks for."""
-        self._order_exits(np.flatnonzero(leave & self._held), Reason.SIGNAL)
+        self._order_exits((leave & self._held).nonzero()[0], Reason.SIGNAL)
         if self._trailing is not None:
             water = self._high_water.reshape(self._grid)
-            np.maximum(water, self._high[:, None], out=water, where=self._held.reshape(self._grid))
+            np.maximum(water, self._high, out=water, where=self._held.reshape(self._grid))
         if self._longest is not None:
             self._age += self._held if present is None else self._held & present
-            full = self._age.reshape(self._grid) >= self._longest
-            self._order_exits(np.flatnonzero(full.ravel() & self._held), Reason.MAX_HOLDING)
+            full = self._age.reshape(self._grid) >= self._longest[:, None]
+            self._order_exits((full.ravel() & self._held).nonzero()[0], Reason.MAX_HOLDING)
 
     def _mark(self) -> None:
         """Equity at the close; the kill switch of each account."""
-        worth = self._quantity.reshape(self._grid) * self._close[:, None]
+        # (symbols, sets) in memory, so that the sum takes one symbol after the other, as the plain engine does.
+        worth = np.multiply(self._quantity.reshape(self._grid).T, self._close[:, None], order="C")
         self._worth = self._cash + np.add.reduce(worth, axis=0)
         self.equity[self._row] = self._worth
         np.maximum(self._peak, self._worth, out=self._peak)
@@ -363,7 +364,7 @@ class WideBacktest:
             fallen &= self.alive
             self.alive[fallen] = False
             self.killed_at[fallen] = self._time
-            self._order_exits(np.flatnonzero(self._held & fallen[self._set_of]), Reason.KILL_SWITCH)
+            self._order_exits((self._held & fallen[self._set_of]).nonzero()[0], Reason.KILL_SWITCH)
 
     def _take_wishes(self, present: Bools | None, enter: Bools, score: Floats) -> None:
         """Entries for the next open of what is not held; wishes without a bar since then wait."""
@@ -372,7 +373,7 @@ class WideBacktest:
             self._wanted, self._wish = wanted, score
         else:
             self._wanted = np.where(present, wanted, self._wanted)
-            self._wish = np.where(wanted.reshape(self._grid).T, score, self._wish)
+            self._wish = np.where(wanted, score, self._wish)
         if not self.alive.all():
             self._wanted &= self.alive[self._set_of]
 

@@ -66,7 +66,7 @@ def test_a_date_is_midnight_utc(tmp_path: Path, stamp: str) -> None:
 
 def test_columns_are_found_by_name_in_any_order_beside_others(tmp_path: Path) -> None:
     plain = read_bars(write(tmp_path, HEADER + FIRST))
-    text = "\ufeffVolume,vwap,Close,Low,High,Open,Time,Symbol\n1000,?,10.5,9,11,10,2024-07-01T13:30:00Z,AAPL\n"
+    text = "\ufeff,Volume,x,x,Close,Low,High,Open,Time,Symbol\n0,1000,?,,10.5,9,11,10,2024-07-01T13:30:00Z,AAPL\n"
     assert same(plain, read_bars(write(tmp_path, text, "other.csv")))
 
 

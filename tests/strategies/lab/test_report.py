@@ -9,7 +9,6 @@ from strategies.bars import Bars, Block
 from strategies.base import Signals, Strategy
 from strategies.lab.backtest import backtest
 from strategies.lab.costs import Costs
-from strategies.lab.metrics import measure
 from strategies.lab.report import page
 from strategies.lab.report_charts import MOST_POINTS, _extremes
 
@@ -39,7 +38,7 @@ def report(strategy: type[Strategy], symbol: str, size: int) -> str:
         [symbol], np.zeros(size, np.intp), times, closes, closes, closes, closes, np.full(size, 1e6)
     )
     [result] = backtest(strategy(bars.symbols), bars, costs=Costs())
-    return page(result, measure(result.initial_capital, times, bars.dates, result.equity, result.trades), bars)
+    return page(result, result.metrics(), bars)
 
 
 def test_a_name_from_a_file_cannot_become_markup() -> None:
