@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 from functools import lru_cache
 from heapq import nsmallest
 from http import HTTPStatus
@@ -238,11 +239,19 @@ class Listener(Actor[Never]):
         raise Refused(TOO_SLOW)
 
 
+WHAT_TO_DO: Final = {
+    EADDRINUSE: "end the program that listens there, or set billing.listen to another port",
+    EACCES: "ports below 1024 are for root: start by the systemd socket, or listen elsewhere behind a proxy",
+    EADDRNOTAVAIL: "this machine has no such address: set billing.listen to one it has",
+}
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket of our own. Raises UserError when the port is taken or the address is not ours."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise UserError(f"billing.listen: {host}:{port}: {why}; choose another port or stop who has it") from None
+        what_to_do = WHAT_TO_DO.get(error.errno or 0, "check billing.listen")
+        reason = (error.strerror or str(error)).split(" (")[0]
+        raise UserError(f"{host}:{port}: cannot listen here: {reason}; {what_to_do}") from error
