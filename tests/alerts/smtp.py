@@ -4,7 +4,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -25,6 +25,7 @@ class SmtpService:
     logins: list[tuple[str, str]] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     connections: list[asyncio.StreamWriter] = field(default_factory=list)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,7 +44,10 @@ class SmtpService:
     async def obey(self, verb: str, rest: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answer = self.answers.get(verb, "250 ok")
         if answer == "hang":
-            await asyncio.Event().wait()
+            with suppress(ConnectionError):
+                await reader.read()
+            self.hung_up.set()
+            return
         if answer == "close":
             writer.transport.abort()
             raise ConnectionResetError

@@ -118,6 +118,18 @@ def test_the_time_a_service_asks_for_is_kept_also_when_it_took_some_messages_fir
     play(scene)
 
 
+def test_the_time_a_service_asks_for_is_kept_also_through_a_restart(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(1, "HTTP 429", after=90))
+        await place.enqueue(message("a"))
+        for seconds in (10, 300):
+            async with place.dispatching("ops", service):
+                await place.clock.sleep(seconds)
+        assert service.times[1] >= 90
+
+    play(scene)
+
+
 def test_what_was_gathered_stays_together_through_its_retries(play: Callable[[Play], None]) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, fails_first(4), for_people=True)
@@ -183,6 +195,35 @@ def test_the_end_of_an_incident_never_overtakes_its_opening(play: Callable[[Play
         async with place.dispatching("ops", service):
             await place.clock.sleep(3600)
         assert [key for key in service.got if key != "other"] == ["open", "over"]
+
+    play(scene)
+
+
+def test_messages_of_one_incident_are_never_under_way_at_the_same_time(play: Callable[[Play], None]) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(1), abreast=4)
+        await place.enqueue(
+            message("open", incident="inc_1"), message("over", incident="inc_1", kind="incident.resolved")
+        )
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        assert service.got == ["open", "over"]
+
+    play(scene)
+
+
+def test_people_who_were_not_told_of_the_opening_read_the_newest_state_as_the_opening(
+    play: Callable[[Play], None],
+) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, for_people=True)
+        await place.enqueue(
+            message("open", incident="inc_1"), message("worse", incident="inc_1", kind="incident.updated")
+        )
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+        ((_, only, _),) = service.attempts
+        assert (only.key, only.kind, only.payload["kind"]) == ("worse", "incident.opened", "incident.opened")
 
     play(scene)
 
