@@ -39,6 +39,7 @@ class FakeService:
     abreast: int = 1
     limit: RateLimit = field(default_factory=lambda: RateLimit(60_000, 1000))
     hangs: bool = False
+    takes_s: float = 0.0
     attempts: list[tuple[int, Notification, Outcome | None]] = field(default_factory=list)
 
     async def open(self) -> None: ...
@@ -49,6 +50,8 @@ class FakeService:
         if self.hangs:
             self.attempts.append((self.clock.now(), notification, None))
             await anyio.sleep_forever()
+        if self.takes_s:
+            await self.clock.sleep(self.takes_s)
         outcome = self.behaviour(notification)
         self.attempts.append((self.clock.now(), notification, outcome))
         return outcome
