@@ -240,9 +240,9 @@ class Listener(Actor[Never]):
 
 
 WHAT_TO_DO: Final = {
-    EADDRINUSE: "end the program that listens there, or set billing.listen to another port",
+    EADDRINUSE: "end the program that listens there, or choose another port",
     EACCES: "ports below 1024 are for root: start by the systemd socket, or listen elsewhere behind a proxy",
-    EADDRNOTAVAIL: "this machine has no such address: set billing.listen to one it has",
+    EADDRNOTAVAIL: "choose an address this machine has",
 }
 
 
@@ -252,6 +252,6 @@ def bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        what_to_do = WHAT_TO_DO.get(error.errno or 0, "check billing.listen")
+        what_to_do = WHAT_TO_DO.get(error.errno or 0, "choose another")
         reason = (error.strerror or str(error)).split(" (")[0]
-        raise UserError(f"{host}:{port}: cannot listen here: {reason}; {what_to_do}") from error
+        raise UserError(f"billing.listen: {host}:{port}: {reason.lower()}; {what_to_do}") from error

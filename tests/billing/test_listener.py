@@ -212,12 +212,12 @@ async def test_keep_alive_clients_lose_nothing_when_one_listener_follows_another
 
 
 async def test_a_port_that_is_taken_is_one_line_that_says_what_to_do(house: Gatehouse) -> None:
-    expected = f"127.0.0.1:{house.port}: cannot listen here: Address already in use; end the program that listens there"
+    expected = f"billing.listen: 127.0.0.1:{house.port}: address already in use; end the program that listens there"
     with pytest.raises(UserError, match=expected) as raised:
         bind("127.0.0.1", house.port)
     assert "\n" not in str(raised.value)
 
 
 def test_an_address_of_another_machine_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"192\.0\.2\.1:8787: cannot listen here: .*; this machine has no such address"):
+    with pytest.raises(UserError, match=r"192\.0\.2\.1:8787: .*; choose an address this machine has"):
         bind("192.0.2.1", 8787)
