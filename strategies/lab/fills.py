@@ -6,7 +6,7 @@ stop of 0, a target of infinity.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from strategies.lab.chance import Purpose, symbol_key, uniform
 from strategies.lab.costs import Costs
@@ -18,8 +18,7 @@ SMALLEST_ORDER = 1.0  # dollars; brokers refuse less
 _ROUNDS = 64  # each round of sizing at least halves what is left of the error
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(NamedTuple):
     """What was done: shares, dollars a share, commission, and what the worsened price cost against the reference."""
 
     quantity: float
