@@ -48,7 +48,12 @@ class _Connection(aiosqlite.Connection):
 
 async def _connected(path: Path, *, read_only: bool) -> _Connection:
     connection = _Connection(path, read_only=read_only)
-    await connection
+    try:
+        await connection
+    except BaseException:
+        # aiosqlite has told its thread to end but does not wait for it, and the thread reports to the loop at its end.
+        connection._thread.join()  # noqa: SLF001 - our own subclass
+        raise
     return connection
 
 
