@@ -12,6 +12,7 @@ from strategies.registry import NAMES, load, parse_params
 from tests.strategies.market import random_bars
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "writing-a-strategy.md").read_text()
 ONE = "a strategy file defines one subclass of Strategy"
 RANGE = "the parameter's default 5 needs a range: low and high around it"
@@ -34,10 +35,11 @@ def test_each_of_the_ten_is_loaded_by_name() -> None:
     assert len(NAMES) == len({load(name) for name in NAMES}) == 10
 
 
-def test_a_copy_with_two_lines_changed_is_another_strategy(tmp_path: Path) -> None:
-    """The guide's own commands, carried out on the file they name."""
-    copies = re.findall(r"^\$ cp (\S+) (\S+)$", GUIDE, re.MULTILINE)
-    edits = re.findall(r"^\$ sed -i 's/(.+)/(.+)/' (\S+)$", GUIDE, re.MULTILINE)
+@pytest.mark.parametrize("text", [README, GUIDE], ids=["README", "guide"])
+def test_a_copy_with_two_lines_changed_is_another_strategy(text: str, tmp_path: Path) -> None:
+    """The commands that are printed there, carried out on the file they name."""
+    copies = re.findall(r"^\$ cp (strategies/\S+) (\S+)$", text, re.MULTILINE)
+    edits = re.findall(r"^\$ sed -i 's/(.+)/(.+)/' (\S+)$", text, re.MULTILINE)
     assert (len(copies), len(edits)) == (1, 2)
     (original, copy), text = copies[0], (ROOT / copies[0][0]).read_text()
     for old, new, file in edits:
