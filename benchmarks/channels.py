@@ -1,6 +1,6 @@
 """A thousand incidents over five channels: all healthy, then with one that hangs and one that answers 429.
 
-python -m benchmarks.channels [--incidents 1000] [--per-second 200] [--rounds 3]
+python -m benchmarks.channels [--incidents 1000] [--per-second 100] [--rounds 3]
 
 The real daemon; each incident is a customer charged twice. Says when the healthy channels had all of theirs, how long
 it took from the acknowledgement of an event to the arrival of its notification, and what the webhook path paid for it.
@@ -138,7 +138,7 @@ async def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--incidents", type=int, default=1000)
-    parser.add_argument("--per-second", type=float, default=200.0, help="events delivered in a second (200)")
+    parser.add_argument("--per-second", type=float, default=100.0, help="events delivered in a second (100)")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     rounds: dict[bool, list[dict[str, float]]] = {False: [], True: []}
