@@ -61,7 +61,7 @@ def obstacle(folder: Path) -> str | None:
     if not SYSTEM_PYTHON.exists():
         return f"there is no {SYSTEM_PYTHON}"
     ours = "{}.{}".format(*sys.version_info)
-    asked = [SYSTEM_PYTHON, "-c", "import sys, venv; print('{}.{}'.format(*sys.version_info))"]
+    asked = [str(SYSTEM_PYTHON), "-c", "import sys, venv; print('{}.{}'.format(*sys.version_info))"]
     theirs = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     if theirs != ours:
         return f"{SYSTEM_PYTHON} is {theirs or 'without venv'}; the dependencies installed here are for {ours}"
