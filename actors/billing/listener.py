@@ -24,7 +24,8 @@ from actors.store.protocol import StoreUnavailable
 from config.errors import UserError
 
 BODY_MAX: Final = 1 << 20
-CONNECTIONS_MAX: Final = 1024
+CONNECTIONS_MAX: Final = 512
+"""Well below the 1024 file descriptors that a service commonly has: what is beyond is never accepted."""
 ARRIVING_MAX: Final = 32 << 20
 """Bytes of bodies that are still arriving, together."""
 REQUEST_S: Final = 20.0
@@ -34,7 +35,9 @@ BODY_S: Final = 10.0
 IDLE_S: Final = 75.0
 """Longer than reverse proxies keep a connection idle, so that they are the ones to close it."""
 DRAIN_S: Final = 2.0
+AT_ONCE: Final = 64
 BACKLOG: Final = 1024
+"""Connections that wait in the kernel, also while one listener follows another."""
 
 HEALTHY: Final = Verdict(200, "ok")
 INCOMPLETE: Final = Verdict(400, "body is incomplete")
@@ -129,8 +132,8 @@ class Server(web.Server):
 
     def __call__(self) -> Connection:
         """A new connection; where there are too many, those that have kept us waiting longest make room."""
-        if len(self._connections) >= CONNECTIONS_MAX:
-            waiting = [one for one in self.open() if not one.at_work]
+        if len(self._connections) >= CONNECTIONS_MAX and len(alive := self.open()) >= CONNECTIONS_MAX:
+            waiting = [one for one in alive if not one.at_work]
             # Many at a time, so that a flood does not have us look through all for every single one.
             for one in nsmallest(CONNECTIONS_MAX // 16, waiting, key=attrgetter("turn")):
                 one.cut()
@@ -138,7 +141,11 @@ class Server(web.Server):
 
     def open(self) -> list[Connection]:
         """The connections that have a client, oldest first."""
-        return [one for one in self._connections if isinstance(one, Connection) and one.transport is not None]
+        return [
+            one
+            for one, transport in self._connections.items()
+            if isinstance(one, Connection) and not transport.is_closing()
+        ]
 
 
 class Listener(Actor[Never]):
@@ -165,7 +172,10 @@ class Listener(Actor[Never]):
         )
         loop = asyncio.get_running_loop()
         for each in self._sockets:
-            self._accepting.append(await loop.create_server(self._server, sock=each.dup(), backlog=BACKLOG))
+            sock = each.dup()
+            # asyncio accepts this many before it looks at any: were it more, they would be too many to make room for.
+            self._accepting.append(await loop.create_server(self._server, sock=sock, backlog=AT_ONCE))
+            sock.listen(BACKLOG)
 
     async def run(self) -> None:
         """Once a second, end what takes too long and file what failed."""

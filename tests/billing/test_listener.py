@@ -125,7 +125,7 @@ async def test_when_there_are_too_many_connections_the_longest_silent_make_room(
     house: Gatehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "CONNECTIONS_MAX", 32)
-    silent = [await house.connect() for _ in range(40)]
+    silent = [await house.connect() for _ in range(150)]
     assert (await house.post(charge())).status == 200
     assert await silent[0][0].read() == b""
     assert not silent[-1][0].at_eof()
