@@ -64,7 +64,7 @@ class Param:
         return int(number) if whole else number
 
 
-def param(default: Value, *, low: float | None = None, high: float | None = None) -> Any:  # noqa: ANN401 - the class annotates it with the type a step sees
+def param(default: Value, *, low: float | None = None, high: float | None = None) -> Any:
     """Declare a default and its allowed range on an annotated class attribute; a text has no range.
 
     In `setup` and `step` a number has shape (sets, 1), one row for each parameter set, ready to broadcast over
@@ -166,7 +166,7 @@ class Parametrised(Stateful):
     def setup(self, shape: Shape) -> None:
         """Make the indicators; parameters are ready as (sets, 1) arrays."""
 
-    def step(self, bars: Block) -> Any:  # noqa: ANN401 - Signals of a strategy, a mask of an overlay
+    def step(self, bars: Block) -> Any:
         """What the subclass decides on a block."""
         raise NotImplementedError
 
@@ -175,7 +175,7 @@ class Parametrised(Stateful):
         """Own bars a symbol needs until every indicator of every set is defined."""
         return int(self.shape.warmup.max())
 
-    def _guarded(self, bars: Block) -> Any:  # noqa: ANN401 - as step
+    def _guarded(self, bars: Block) -> Any:
         """One step of the subclass. Undefined values are no warnings here; an exception names the user's own line."""
         if self.anchor < 0:
             self.anchor = int(bars.times[0])

@@ -146,7 +146,7 @@ def _moments(times: NDArray[np.int64]) -> NDArray[np.datetime64]:
     return times.astype("datetime64[us]").astype("datetime64[s]")
 
 
-def _html(figure: Any, name: str, height: int, **layout: object) -> str:  # noqa: ANN401 - plotly has no types
+def _html(figure: Any, name: str, height: int, **layout: object) -> str:
     figure.update_layout(
         template="plotly_white",
         height=height,

@@ -75,7 +75,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def result(run: Run) -> RunJson:
-    def result(*arguments: object) -> Any:  # noqa: ANN401 - JSON
+    def result(*arguments: object) -> Any:
         code, out, err = run(*arguments, "--json")
         assert (code, err) == (0, "")
         return json.loads(out)
