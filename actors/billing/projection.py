@@ -153,10 +153,12 @@ class Projector:
         ]
 
     def _recognise(self, kept: _Kept, payers: list[str]) -> None:
-        payer = self._hash(str(kept.pop("fingerprint"))) if "fingerprint" in kept else kept.pop("payer")
-        if _HASHED.fullmatch(str(payer)):  # a payer that came with the event can only be what a redaction wrote
-            kept["payer"] = payer
-            payers.append(payer)
+        if "fingerprint" in kept:
+            kept["payer"] = self._hash(str(kept.pop("fingerprint")))
+        elif not _HASHED.fullmatch(str(kept["payer"])):  # one that comes with the event can only be our own hash
+            del kept["payer"]
+            return
+        payers.append(kept["payer"])
 
     def _veil(self, tree: Any) -> Any:
         match tree:
@@ -175,13 +177,18 @@ class Projector:
 def _unix_seconds(created: object) -> int | None:
     """Of a snapshot event (unix seconds), of a recording (the same as text) or of a thin event (ISO 8601)."""
     try:
-        if isinstance(created, str) and not created.isdecimal():
-            moment = datetime.fromisoformat(created)
-            seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-        elif isinstance(created, int | float | str) and not isinstance(created, bool):
-            seconds = int(created)
-        else:
-            return None
+        match created:
+            case bool():
+                return None
+            case int() | float():
+                seconds = int(created)
+            case str() if created.isdecimal():
+                seconds = int(created)
+            case str():
+                moment = datetime.fromisoformat(created)
+                seconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+            case _:
+                return None
     except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds <= _CREATED_MAX else None
