@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from config.settings import Settings, WebhookChannel
 from config.types import host_port
 from daemon.cli.client import Client
+from daemon.wiring import without_effect
 
 ROOM_BYTES = 1 << 30
 CONNECT_S = 5.0
@@ -39,6 +40,8 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     if not running:
         yield _port("billing.listen", settings.billing.listen)
     yield from _channels(settings)
+    for key in without_effect(settings):
+        yield Finding(key, well=False, says="is set but has no effect in this version; remove it")
 
 
 def _running(path: Path) -> bool:

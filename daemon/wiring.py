@@ -90,3 +90,17 @@ def rules(settings: Settings) -> dict[str, dict[str, Any]]:
     """The fixed rules and the sensitivity of every tenant, as they stand in the log."""
     billing = settings.billing
     return {tenant.name: billing.alerts_of(tenant).model_dump(mode="json") for tenant in billing.tenants}
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """Keys that are set, and valid, but belong to parts of the house that this version does not have."""
+    tenants = settings.billing.tenants
+    keys = {
+        "trading.enabled": settings.trading.enabled,
+        "watch.uptime": bool(settings.watch.uptime),
+        "alerts.digest": "digest" in settings.alerts.model_fields_set,
+        "web.listen": "web" in settings.model_fields_set and settings.web.listen is not None,
+        "billing.tenants.api_key": any(tenant.api_key for tenant in tenants),
+        "billing.tenants.read_key": any(tenant.read_key for tenant in tenants),
+    }
+    return [key for key, is_set in keys.items() if is_set]
