@@ -7,7 +7,7 @@ import orjson
 
 from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import NEVER, Detector, Finding, Rules
+from actors.billing.detectors.base import NEVER, Detector, Finding, Over, Rules
 from actors.billing.events import normalise
 from actors.billing.facts import Fact, SignaturesFailed
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
@@ -99,9 +99,10 @@ class Reading(NamedTuple):
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
-    __slots__ = ("attempts", "changed", "detectors", "due", "rules", "settings", "shown")
+    __slots__ = ("attempts", "changed", "detectors", "due", "name", "rules", "settings", "shown")
 
     def __init__(self, tenant: str) -> None:
+        self.name = tenant
         self.settings: Json | None = None  # as the log last told; None: it never did
         self.rules = Rules()
         self.attempts = Attempts()
@@ -222,8 +223,8 @@ class Watch:
             for finding in tenant.observe(fact, self._now):
                 if isinstance(finding, float):
                     score = max(score, finding)
-                elif self._report(finding, tenant, entry.seq):
-                    score, flagged = max(score, finding.score), True
+                elif anomaly := self._report(finding, tenant, entry.seq):
+                    score, flagged = max(score, anomaly.score), True
         tenant.set_due()
         self._due = min(self._due, tenant.due)
         return Reading(score, flagged)
@@ -234,16 +235,19 @@ class Watch:
         for tenant in self._tenants.values():
             if tenant.due <= self._now:
                 for finding in tenant.tick(self._now):
-                    if isinstance(finding, Anomaly):
+                    if not isinstance(finding, float):
                         self._report(finding, tenant, seq)
                 tenant.set_due()
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
 
-    def _report(self, anomaly: Anomaly, tenant: TenantWatch, seq: int) -> bool:
-        if anomaly.signal in tenant.rules.disabled or anomaly.signal in self.muted:
-            return False
-        self._incidents.observe(anomaly, seq)
-        return True
+    def _report(self, finding: Anomaly | Over, tenant: TenantWatch, seq: int) -> Anomaly | None:
+        if isinstance(finding, Over):
+            self._incidents.settle(tenant.name, finding.signal, finding.scope)
+            return None
+        if finding.signal in tenant.rules.disabled or finding.signal in self.muted:
+            return None
+        self._incidents.observe(finding, seq)
+        return finding
 
     def _alarm(self, entry: LogEntry) -> None:
         data = entry.data

@@ -1,11 +1,15 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.billing.detectors.tally import Tally
+from actors.kernel.clock import SECOND
 from actors.store.records import Severity
+from tests.billing.history import DAY, lived, payments
 from tests.billing.night import Night
-from tests.billing.stripe_events import charge, event, intent_of, invoice_of
+from tests.billing.stripe_events import START, charge, event, intent_of, invoice_of
 
 
 def test_five_declines_of_one_customer_in_ten_minutes_are_told() -> None:
@@ -63,7 +67,7 @@ def test_invoices_count_where_nothing_else_tells_of_the_payment(linked: bool) ->
     assert night.only("decline_spike").evidence["failed"] == 5
 
 
-def test_without_a_failure_rate_no_share_of_declines_opens_anything() -> None:
+def test_before_anything_is_usual_no_share_of_declines_opens_anything() -> None:
     night = Night()
     night.deliver(*(charge(at, failed=True, customer=f"cus_{at}") for at in range(100)))
     assert night.incidents() == []
@@ -163,3 +167,52 @@ def test_windows_are_exact_whatever_the_order(arrivals: list[tuple[int, bool, in
             for one in (tally, restored):
                 found = one.worst(second, now, at_least=enough, exactly=exactly)
                 assert (found and (found.rate, found.total)) == worst
+
+
+@pytest.fixture(scope="module")
+def usual() -> dict[tuple[str, str], tuple[int, bytes]]:
+    """A week in which one in ten payments is declined."""
+    return dict(lived(*payments(7, 50)).watch.snapshot())
+
+
+def after(usual: dict[tuple[str, str], tuple[int, bytes]], **rules: object) -> Night:
+    night = Night()
+    night.watch.restore({part: state for part, state in usual.items() if part[1] != "incidents"}, ())
+    night.now = (START + 7 * DAY) * SECOND
+    night.configure(**rules)
+    return night
+
+
+def test_a_gateway_that_declines_everybody_is_told_by_what_is_usual(usual: dict[Any, Any]) -> None:
+    night = after(usual)
+    told = [charge(7 * DAY + 300 * number, failed=True, customer=f"cus_{number}") for number in range(12)]
+    night.deliver(*told)
+    incident = night.only("decline_spike")
+    assert (incident.scope, incident.severity) == ("account", Severity.WARNING)
+    assert 0.08 < incident.evidence["expected"] < 0.15
+    assert incident.opened <= (START + 7 * DAY + 3000) * SECOND
+
+
+def test_one_payer_who_tries_again_and_again_is_one_decline(usual: dict[Any, Any]) -> None:
+    night = after(usual, customer_decline_count=None)
+    night.deliver(*(charge(7 * DAY + 600 * number, failed=True) for number in range(30)))
+    assert night.incidents() == []
+
+
+def test_ten_times_the_payments_at_the_usual_share_are_good_news(usual: dict[Any, Any]) -> None:
+    night = after(usual)
+    night.deliver(
+        *(charge(7 * DAY + 60 * number, failed=number % 10 == 0, customer=f"cus_{number}") for number in range(300))
+    )
+    assert night.incidents() == []
+
+
+def test_a_low_sensitivity_needs_more_and_a_high_one_less(usual: dict[Any, Any]) -> None:
+    needed = []
+    for sensitivity in ("high", "normal", "low"):
+        night = after(usual, sensitivity=sensitivity)
+        for number in range(60):
+            night.deliver(charge(7 * DAY + 300 * number, failed=number % 2 > 0, customer=f"cus_{number}"))
+        (incident,) = night.incidents()
+        needed.append(incident.opened)
+    assert needed[0] < needed[1] < needed[2]

@@ -1,7 +1,10 @@
 from itertools import permutations
 
+from actors.kernel.clock import SECOND, chance
+from actors.store.records import Severity
+from tests.billing.history import DAY, lived, since
 from tests.billing.night import Night
-from tests.billing.stripe_events import Event, charge, refund
+from tests.billing.stripe_events import START, Event, charge, refund
 
 
 def refunded(at: int, charge_id: str, total: int = 2900, currency: str = "usd") -> Event:
@@ -45,3 +48,42 @@ def test_a_refund_that_failed_counts_for_nothing() -> None:
     night = Night(refund_spike_count=1)
     night.deliver(refund(0, id_="re_1", charge_id="ch_1", amount=1, status="failed", kind="refund.failed"))
     assert night.incidents() == []
+
+
+def test_fourteen_refunds_in_twenty_minutes_are_critical_without_any_rule_or_history() -> None:
+    night = Night()
+    night.deliver(*(refunded(80 * number, f"ch_{number}") for number in range(14)))
+    incident = night.only("refund_spike")
+    assert incident.severity is Severity.CRITICAL
+    assert incident.evidence["warming_up"] is True
+    assert incident.title.startswith("14 refunds within 20 min, ")
+    assert "still learning" in incident.title
+
+
+def test_refunds_that_are_usual_stay_untold_and_a_burst_does_not() -> None:
+    """Two weeks of some six refunds a day; then ten within half an hour, which is no longer cold."""
+    rng = chance(1)
+    usual = [refunded(at, f"ch_{at}") for at in sorted(rng.randrange(15 * DAY) for _ in range(90))]
+    night = lived(*usual)
+    assert night.incidents() == []
+    now = since(night)
+    night.deliver(*(refunded(now + 180 * number, f"ch_x{number}") for number in range(10)))
+    incident = night.only("refund_spike")
+    assert incident.evidence["expected"] < 2
+    assert "warming_up" not in incident.evidence
+    assert incident.opened - (START + now) * SECOND <= 20 * 60 * SECOND
+
+
+def test_a_burst_of_three_days_ago_that_comes_now_is_told_of_no_more() -> None:
+    night = lived(*(refunded(at, f"ch_{at}") for at in range(0, 4 * DAY, DAY // 4)))
+    old = [refunded(DAY + 60 * number, f"ch_x{number}") for number in range(40)]
+    night.deliver(*old, at=since(night))
+    assert {incident.signal for incident in night.incidents()} == {"webhook_lag"}
+
+
+def test_after_a_surge_a_lone_refund_opens_nothing_again() -> None:
+    night = Night()
+    night.deliver(*(refunded(80 * number, f"ch_{number}") for number in range(14)))
+    night.pass_minutes(180)
+    night.deliver(*(refunded(8 * 3600 + 7200 * number, f"ch_x{number}") for number in range(3)))
+    assert [step.state for step in night.steps].count("opened") == 1

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from actors.billing.facts import Fact
 from actors.store.records import Anomaly, Severity
@@ -12,7 +12,15 @@ from actors.store.records import Anomaly, Severity
 NEVER = 2**63 - 1
 ENTRIES_MAX = 20_000  # of one keyed memory of one tenant
 
-Finding = Anomaly | float
+
+class Over(NamedTuple):
+    """The cause of this incident is gone: it is resolved at once, without a quiet window."""
+
+    signal: str
+    scope: str
+
+
+Finding = Anomaly | Over | float
 """A float opens nothing: it says how near to firing (0 to 1) the rule is, which is the score of the event."""
 
 

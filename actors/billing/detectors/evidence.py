@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
+
+from actors.billing.cusum import Surge
+from actors.kernel.clock import SECOND
 
 DASHBOARD = "https://dashboard.stripe.com"
 PAGES = {"ch_": "payments", "py_": "payments", "pi_": "payments", "cus_": "customers", "sub_": "subscriptions"}
@@ -25,3 +29,18 @@ def ago(seconds: int) -> str:
     if seconds < 7200:
         return f"{seconds // 60} min"
     return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} days"
+
+
+def of_surge(surge: Surge, *, warm: bool) -> dict[str, Any]:
+    """What every surge shows; it is told apart whether the baseline is still being learnt."""
+    return {
+        "observed": surge.events,
+        "expected": round(surge.expected, 1),
+        "window_s": surge.until - surge.since,
+        "since": moment(surge.since * SECOND),
+    } | ({} if warm else {"warming_up": True})
+
+
+def cautiously(title: str, *, warm: bool) -> str:
+    """A title that says so while the baseline is still being learnt."""
+    return title if warm else f"{title}; still learning what is usual here"

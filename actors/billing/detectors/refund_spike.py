@@ -2,8 +2,9 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
 from actors.billing.detectors.base import Detector, Finding, Recent, Rules
-from actors.billing.detectors.evidence import links, moment
+from actors.billing.detectors.evidence import ago, cautiously, links, moment, of_surge
 from actors.billing.detectors.tally import Tally, Window
 from actors.billing.facts import ChargeState, RefundState
 from actors.billing.money import format_money
@@ -12,43 +13,46 @@ from actors.store.records import Severity
 
 SPAN_S = 3600
 KEEP_US = 24 * 3600 * SECOND
+CRITICAL_SCORE = 1.5  # well beyond the threshold: a script, a thief, or a mistake that repeats itself
 PARTS_MAX = 100  # refunds of one charge
 EXAMPLES_MAX = 50
 
 
 class RefundSpike(Detector):
-    """The owner's fixed rule: so many refunds within an hour.
+    """More refunds than is usual for this shop, or so many within an hour as the owner's fixed rule says.
 
     Each refund is announced by events about itself and about its charge. Of one charge, so many refunds were made as
     there are refunds with ids of their own, or steps in what was refunded of it, whichever is more.
     """
 
     signal = "refund_spike"
+    version = 2
     reads: ClassVar = (ChargeState, RefundState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._refunds = Tally(SPAN_S)
+        self._surges = Surges(prior_per_day=2.0, prior_days=2.0)
         self._charges: Recent[tuple[list[str], list[int]]] = Recent(KEEP_US)  # ids of refunds, totals refunded
         self._examples: deque[list[Any]] = deque(maxlen=EXAMPLES_MAX)  # second, event, charge, amount, currency
 
     def observe(self, fact: ChargeState | RefundState, now: int) -> Iterator[Finding]:
         """Count it, if it tells of a refund that was not told before."""
         amount = self._newly_refunded(fact, now)
+        if amount is None:
+            return
         second, now_s = fact.at // SECOND, now // SECOND
-        if amount is None or not self._refunds.add(second, failed=False, now_s=now_s):
-            return
         self._examples.append([second, fact.event, fact.charge or fact.payment_intent, amount, fact.currency])
-        limit = self.rules.refund_spike_count
-        if limit is None:
-            return
-        window = self._refunds.worst(second, now_s, at_least=1)
-        if window is None:
-            return
-        if window.total < limit:
-            yield window.total / limit
-            return
-        yield self._report(window, fact.at, limit)
+        surge = self._surges.count(second, now_s, SURGE_THRESHOLDS[self.rules.sensitivity])
+        counts, limit = self._refunds.add(second, failed=False, now_s=now_s), self.rules.refund_spike_count
+        window = self._refunds.worst(second, now_s, at_least=1) if counts and limit is not None else None
+        by_rule = window.total / limit if window is not None and limit is not None else 0.0
+        if window is not None and by_rule >= 1:
+            yield self._by_rule(window, fact.at)
+        elif surge is not None and surge.score >= 1:
+            yield self._by_baseline(surge, fact.at)
+        else:
+            yield max(by_rule, surge.score if surge else 0.0)
 
     def _newly_refunded(self, fact: ChargeState | RefundState, now: int) -> int | None:
         """How much, or None where nothing new was said."""
@@ -70,34 +74,50 @@ class RefundSpike(Detector):
         self._charges.put(charge, (ids, totals), now)
         return amount if max(len(ids), len(totals)) > known else None
 
-    def _report(self, window: Window, at: int, limit: int) -> Finding:
-        rows = [row for row in self._examples if window.start <= row[0] <= window.end]
+    def _by_rule(self, window: Window, at: int) -> Finding:
+        measured = {
+            "observed": window.total,
+            "expected": self.rules.refund_spike_count,
+            "window_s": SPAN_S,
+            "since": moment(window.start * SECOND),
+        }
+        return self._report(
+            window.start, window.end, at, Severity.WARNING, f"{window.total} refunds within an hour", measured
+        )
+
+    def _by_baseline(self, surge: Surge, at: int) -> Finding:
+        warm = self._surges.rate.warm
+        title = f"{surge.events} refunds within {ago(surge.until - surge.since)}, {surge.expected:.1f} are usual"
+        severity = Severity.CRITICAL if surge.score >= CRITICAL_SCORE else Severity.WARNING
+        measured = of_surge(surge, warm=warm)
+        return self._report(surge.since, surge.until, at, severity, cautiously(title, warm=warm), measured)
+
+    def _report(
+        self, start: int, end: int, at: int, severity: Severity, title: str, measured: dict[str, Any]
+    ) -> Finding:
+        rows = [row for row in self._examples if start <= row[0] <= end]
         sums: Counter[str] = Counter()
         for row in rows:
             sums[row[4]] += row[3]
         amounts = " + ".join(format_money(amount, currency) for currency, amount in sorted(sums.items()))
         charges = list(dict.fromkeys(row[2] for row in rows))
-        evidence: dict[str, Any] = {
-            "observed": window.total,
-            "expected": limit,
-            "amounts": amounts if len(rows) == window.total else f"{amounts} in the latest {len(rows)}",
+        evidence = measured | {
+            "amounts": amounts if len(rows) == measured["observed"] else f"{amounts} in the latest {len(rows)}",
             "charges": charges,
-            "window_s": SPAN_S,
-            "since": moment(window.start * SECOND),
             "links": links(charges[-5:]),
             "first": "Stripe → Logs: see which key or person makes these refunds; revoke the key if it is not yours.",
         }
-        title = f"{window.total} refunds within an hour ({evidence['amounts']})"
         events = tuple(dict.fromkeys(row[1] for row in rows))
-        return self.anomaly("account", Severity.WARNING, at, title, evidence, events)
+        return self.anomaly("account", severity, at, f"{title} ({evidence['amounts']})", evidence, events)
 
     def save(self) -> Any:
-        """Counts per second, what is known of each charge, and the latest refunds."""
-        return [self._refunds.save(), self._charges.save(), list(self._examples)]
+        """Counts per second, what is known of each charge, the latest refunds, and what is usual."""
+        return [self._refunds.save(), self._charges.save(), list(self._examples), self._surges.save()]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        refunds, charges, examples = state
+        refunds, charges, examples, surges = state
+        self._surges.load(surges)
         self._refunds.load(refunds)
         self._charges.load(charges)
         self._examples.extend(examples)

@@ -1,0 +1,99 @@
+"""How often something happens to one tenant, by the hour: a Gamma-Poisson rate with a seasonal profile.
+
+The conjugate update with exponential forgetting is that of West & Harrison, Bayesian Forecasting and Dynamic Models
+(2nd ed., 10.8); the dispersion is quasi-Poisson (McCullagh & Nelder, Generalized Linear Models, 6.2).
+"""
+
+from array import array
+from math import sqrt
+from typing import Any
+
+FORGET = 0.5 ** (1 / (14 * 24))  # per hour: half of what was learnt is gone after two weeks
+FORGET_PROFILE_DAY = 0.5 ** (1 / 42)
+PSEUDO = 2.0  # events in each cell of the profile before any was seen: sparse tenants have a flat one
+FLOOR = 0.15 / 24  # per hour, on top of every rate: what happens once a week surprises nobody
+WARM_HOURS = 14 * 24  # both weekends and weekdays were seen twice
+DAY_PROFILE_HOURS = 7 * 24
+DISPERSION_WEIGHT = 10.0  # events' worth of belief that counts are Poisson
+
+
+class SeasonalRate:
+    """Events per hour, by hour of the day and day of the week (UTC). Hours are taught in order, empty ones included."""
+
+    __slots__ = ("_alpha", "_beta", "_by_day", "_by_hour", "_day", "_spread", "hours")
+
+    def __init__(self, prior_per_day: float, prior_days: float = 1.0) -> None:
+        self._alpha = prior_per_day * prior_days
+        self._beta = prior_days * 24
+        self._by_hour = array("d", bytes(8 * 24))
+        self._by_day = array("d", bytes(8 * 7))
+        self._day = array("d", (0.0, 0.0))  # observed and expected of the day under way
+        self._spread = array("d", (0.0, 0.0, 0.0, 0.0))  # squared errors and expectations, of hours and of days
+        self.hours = 0  # so many were taught
+
+    @property
+    def warm(self) -> bool:
+        """Enough was seen to judge a lull by; surges are judged more cautiously until then."""
+        return self.hours >= WARM_HOURS
+
+    def season(self, hour: int) -> float:
+        """How busy this hour is, as a multiple of the mean; 1 until a week, and a fortnight, have been seen."""
+        factor = 1.0
+        if self.hours >= DAY_PROFILE_HOURS:
+            factor = (self._by_hour[hour % 24] + PSEUDO) / (sum(self._by_hour) / 24 + PSEUDO)
+        if self.warm:
+            factor *= (self._by_day[hour // 24 % 7] + PSEUDO) / (sum(self._by_day) / 7 + PSEUDO)
+        return factor
+
+    def expected(self, hour: int) -> float:
+        """The posterior mean for this hour."""
+        return self._alpha / self._beta * self.season(hour)
+
+    def at_most(self, hour: int) -> float:
+        """The mean, a standard deviation of what is known of it, and the floor: little seen is little claimed."""
+        return self.expected(hour) * (1 + 1 / sqrt(max(self._alpha, 0.04))) + FLOOR
+
+    def at_least(self, hour: int) -> float:
+        """The mean less a standard deviation."""
+        return self.expected(hour) * max(0.0, 1 - 1 / sqrt(max(self._alpha, 0.04)))
+
+    def dispersion(self, *, daily: bool) -> float:
+        """Variance over mean, of hours or of days; 1 for a Poisson stream, and never less."""
+        errors, expectations = self._spread[2 * daily], self._spread[2 * daily + 1]
+        return max(1.0, (errors + DISPERSION_WEIGHT) / (expectations + DISPERSION_WEIGHT))
+
+    def learn(self, hour: int, count: int) -> None:
+        """So many happened in this hour, the one after the last that was taught; a flood teaches only so much."""
+        mean = self.expected(hour)
+        counted = min(float(count), 10 * mean + 3)
+        season = self.season(hour)
+        self._alpha = self._alpha * FORGET + counted
+        self._beta = self._beta * FORGET + season
+        self._by_hour[hour % 24] += counted
+        self._by_day[hour // 24 % 7] += counted
+        self._spread[0] = self._spread[0] * FORGET + (counted - mean) ** 2
+        self._spread[1] = self._spread[1] * FORGET + mean
+        self._day[0] += counted
+        self._day[1] += mean
+        self.hours += 1
+        if hour % 24 == 23:
+            self._end_day()
+
+    def _end_day(self) -> None:
+        observed, mean = self._day
+        self._day[0] = self._day[1] = 0.0
+        self._spread[2] = self._spread[2] * FORGET**24 + (observed - mean) ** 2
+        self._spread[3] = self._spread[3] * FORGET**24 + mean
+        for cells in (self._by_hour, self._by_day):
+            for cell, held in enumerate(cells):
+                cells[cell] = held * FORGET_PROFILE_DAY
+
+    def save(self) -> list[Any]:
+        """Two numbers, the profile, the dispersion and the time."""
+        cells = [list(part) for part in (self._by_hour, self._by_day, self._day, self._spread)]
+        return [self._alpha, self._beta, self.hours, *cells]
+
+    def load(self, state: list[Any]) -> None:
+        """What `save` gave."""
+        self._alpha, self._beta, self.hours, *cells = state
+        self._by_hour, self._by_day, self._day, self._spread = (array("d", part) for part in cells)
