@@ -97,6 +97,7 @@ class Daemon:
             channels=tuple(self._outbox),
             wake=self._wake,
             logs=logs,
+            ledgers=lambda: self._watch.ledgers,
         )
         self._quarantine = Quarantine(settings.data_dir / "quarantine")
         self._supervisor = Supervisor(

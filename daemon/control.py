@@ -39,6 +39,7 @@ class Control(Actor[None]):
             "/actors": self._json(self._office.actors),
             "/incidents": self._incidents,
             "/events": self._events,
+            "/mrr": self._mrr,
             "/dead-letters": self._json(self._office.dead_letters),
         }
         changes = {
@@ -89,6 +90,11 @@ class Control(Actor[None]):
     async def _incidents(self, request: web.Request) -> web.Response:
         return _respond(await self._office.incidents(request.query.get("tenant"), request.query.get("state")))
 
+    async def _mrr(self, request: web.Request) -> web.Response:
+        at = request.query.get("at")
+        moment = None if at is None else self._office.moment(at, "at")
+        return _respond(await self._office.mrr(request.query.get("tenant"), moment))
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
         limit = request.query.get("limit")
         if limit is not None and not limit.isdecimal():
@@ -96,7 +102,7 @@ class Control(Actor[None]):
         since = request.query.get("since")
         pages = self._office.events(
             tenant=request.query.get("tenant"),
-            since=None if since is None else self._office.moment(since),
+            since=None if since is None else self._office.moment(since, "since"),
             limit=int(limit) if limit else None,
             follow=request.query.get("follow") == "1",
         )

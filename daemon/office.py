@@ -1,13 +1,17 @@
 """What an operator may ask and order, as plain calls: the control socket only carries them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 
+from actors.billing.ledger import Kind as Movement
+from actors.billing.ledger import Ledger
+from actors.billing.statement import Flow, Statement, statements
 from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.mailbox import conflate
 from actors.kernel.tree import ActorStatus
@@ -46,6 +50,7 @@ class Office:
         channels: Sequence[str],
         wake: Callable[[Iterable[str]], None],
         logs: Logs,
+        ledgers: Callable[[], Mapping[str, Ledger]],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -55,6 +60,7 @@ class Office:
         self._channels = channels
         self._wake = wake
         self._logs = logs
+        self._ledgers = ledgers
         self._since = monotonic()
         self.staff: Staff | None = None  # set when the tree stands
         self.ready = False
@@ -106,6 +112,18 @@ class Office:
         found = await self._store.incidents(tenant=tenant, state=state)
         return {"incidents": [incident_row(incident) for incident in found]}
 
+    async def mrr(self, tenant: str | None, at: int | None) -> Row:
+        """By tenant and currency, now or at a time, as far as the scorer has read the log."""
+        if not self.ready:
+            raise UserError("the daemon is still starting: its ledger is being read")
+        at = self._clock.now() if at is None else at
+        rows: list[Row] = []
+        for name, ledger in sorted(self._ledgers().items()):
+            if tenant in (None, name):
+                rows += [{"tenant": name, "at": rfc3339(at), **statement_row(one)} for one in statements(ledger, at)]
+                await anyio.lowlevel.checkpoint()
+        return {"mrr": rows}
+
     async def dead_letters(self) -> Row:
         """Oldest first."""
         letters = await self._store.dead_letters()
@@ -140,9 +158,9 @@ class Office:
         finally:
             self._store.unfollow(wakes)
 
-    def moment(self, text: str) -> int:
-        """RFC 3339, unix seconds, or a duration before now, as UTC microseconds. Raises BadInput."""
-        return parse_time(text, self._clock.now())
+    def moment(self, text: str, field: str) -> int:
+        """RFC 3339, unix seconds, or a duration before now, as UTC microseconds. Raises BadInput, naming the field."""
+        return parse_time(text, self._clock.now(), field)
 
     # ---- orders: each takes the request's body and the uid that sent it
 
@@ -262,7 +280,7 @@ def rfc3339(at: int | None) -> str | None:
     return datetime.fromtimestamp(at / SECOND, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def parse_time(text: str, now: int) -> int:
+def parse_time(text: str, now: int, field: str) -> int:
     """RFC 3339, unix seconds, or a duration before now, as UTC microseconds. Raises BadInput."""
     try:
         if text.replace(".", "", 1).isdigit():
@@ -272,7 +290,7 @@ def parse_time(text: str, now: int) -> int:
             return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
         return now - round(seconds(text) * SECOND)
     except ValueError:
-        raise BadInput(f"since: expected a time such as 2026-11-22T02:00:00Z or 2h, not {text!r}") from None
+        raise BadInput(f"{field}: expected a time such as 2026-11-22T02:00:00Z or 2h, not {text!r}") from None
 
 
 def incident_row(incident: Incident) -> Row:
@@ -293,6 +311,30 @@ def incident_row(incident: Incident) -> Row:
         "title": incident.title,
         "evidence": dict(incident.evidence),
     }
+
+
+def statement_row(one: Statement) -> Row:
+    """As docs/cli-json.md promises for `mrr --json`."""
+    return {
+        "currency": one.currency,
+        "mrr_minor": one.mrr,
+        "arr_minor": one.arr,
+        "arpa_minor": one.arpa,
+        "customers": one.customers,
+        "subscriptions": one.subscriptions,
+        "estimated": one.estimated,
+        "leaving_minor": one.leaving,
+        "gross_churn": one.gross_churn,
+        "net_churn": one.net_churn,
+        "quick_ratio": one.quick_ratio,
+        "days": [{"day": day, **flow_row(flow)} for day, flow in one.days.items()],
+        "months": [{"month": month, **flow_row(flow)} for month, flow in one.months.items()],
+    }
+
+
+def flow_row(flow: Flow) -> Row:
+    """What moved, and what that comes to."""
+    return {f"{kind}_minor": flow.get(kind, 0) for kind in Movement} | {"net_minor": sum(flow.values())}
 
 
 def event_row(row: EventRow) -> Row:

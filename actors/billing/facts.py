@@ -198,7 +198,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState(Fact):
-    """A subscription as it stood at `at`; `previous` holds what the update changed, as it was before."""
+    """A subscription as it stood at `at`; `previous` holds what the update changed, as it was before.
+
+    So do `previous_items`; where the update left the items alone they are empty.
+    """
 
     subscription: str
     customer: str
@@ -216,6 +219,7 @@ class SubscriptionState(Fact):
     ended_at: int | None
     collection_paused: bool
     previous: Mapping[str, Any]
+    previous_items: tuple[Item, ...]
 
 
 @dataclass(frozen=True, slots=True)

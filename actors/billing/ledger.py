@@ -1,16 +1,21 @@
-"""Subscriptions as they are and were, from events in any order: what recurs, and how it moved."""
+"""Subscriptions as they are and were, from events in any order: what recurs, how it moved, and what was billed."""
 
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
-from actors.billing.facts import SubscriptionState
-from actors.billing.mrr import monthly
-from actors.billing.reading import flag, ident, text, time, whole
+from actors.billing.facts import Fact, InvoiceState, SubscriptionState
+from actors.billing.versions import Version, lasting, opening, version_of
+from actors.kernel.clock import SECOND
 
-TERMINAL = frozenset(("canceled", "incomplete_expired"))
 VERSIONS_MAX = 64  # of one subscription, the newest
+BILLS_MAX = 4  # of one subscription, the newest
+RECORDS_MAX = 50_000  # of one tenant; beyond, those that were not heard of for longest are forgotten
+DAY = 86_400 * SECOND
+SETTLED = 7 * DAY  # Stripe delivers for three days; what has not been told by then will not be
 
 
 class Kind(StrEnum):
@@ -33,75 +38,100 @@ class Movement(NamedTuple):
     amount: int
     currency: str
 
+    @property
+    def paying(self) -> int:
+        """How many subscriptions more recur."""
+        if self.kind in (Kind.NEW, Kind.REACTIVATION):
+            return 1
+        return -1 if self.kind is Kind.CHURN else 0
 
-class Version(NamedTuple):
-    """A subscription as one event told it, and what it is worth a month."""
 
-    state: SubscriptionState
-    amount: int
+class Bill(NamedTuple):
+    """An invoice of a subscription, as last told at `at`."""
+
+    created: int
+    invoice: str
+    at: int
+    status: str
+    reason: str
+    currency: str
+    service: int  # what it pays for, µs
+    paid_at: int | None
+
+
+class Record:
+    """One subscription: its versions and bills in the order of time, and when it was last heard of."""
+
+    __slots__ = ("bills", "heard", "versions")
+
+    def __init__(self, heard: int, versions: list[Version], bills: list[Bill]) -> None:
+        self.heard = heard  # log time
+        self.versions = versions
+        self.bills = bills
 
     @property
-    def event(self) -> str:
-        """Which event told it."""
-        return self.state.event
+    def last(self) -> Version | None:
+        """As it is."""
+        for version in reversed(self.versions):
+            return lasting(one for one in self.versions if one.at == version.at)[-1]
+        return None
 
+    @property
+    def paid_at(self) -> int | None:
+        """The last payment."""
+        return max((bill.paid_at for bill in self.bills if bill.paid_at is not None), default=None)
 
-class Ledger:
-    """One tenant's subscriptions.
+    def add(self, version: Version) -> None:
+        """Once, in its place."""
+        if not any(one.event == version.event and one.at == version.at for one in self.versions):
+            insort(self.versions, version, key=lambda one: (one.at, one.event))
+            del self.versions[:-VERSIONS_MAX]
 
-    Any permutation and repetition of the same events gives the same ledger: versions are kept by the second in which
-    they were true, and which of several in one second came last is decided by what they say, not by arrival.
-    """
+    def bill(self, told: Bill) -> None:
+        """Bring an invoice up to date, or add it."""
+        known = next((bill for bill in self.bills if bill.invoice == told.invoice), None)
+        if known is not None:
+            self.bills.remove(known)
+            newer = max(known, told, key=lambda bill: (bill.at, *bill[3:7]))  # void > paid > open > draft, by luck
+            paid = max(known.paid_at or 0, told.paid_at or 0) or None
+            told = newer._replace(created=min(known.created, told.created), paid_at=paid)
+        insort(self.bills, told)
+        del self.bills[:-BILLS_MAX]
 
-    def __init__(self) -> None:
-        self._versions: dict[str, dict[int, list[Version]]] = {}  # subscription → time → what was told of that second
+    def settle(self) -> None:
+        """Nothing earlier will be told any more: keep what was worth something else than before."""
+        kept: list[Version] = []
+        for version in lasting(self.versions):
+            if len(kept) > 1 and worth_of(kept[-1]) == worth_of(kept[-2]) == worth_of(version):
+                kept.pop()
+            kept.append(version)
+        self.versions = kept
 
-    def apply(self, fact: SubscriptionState) -> None:
-        """Take in a subscription as it stood at `fact.at`."""
-        told = self._versions.setdefault(fact.subscription, {})
-        rivals = told.setdefault(fact.at, [])
-        if all(rival.event != fact.event for rival in rivals):
-            rivals.append(Version(fact, monthly(fact).amount))
-        if len(told) > VERSIONS_MAX:
-            del told[min(told)]
-
-    def subscription(self, id_: str, at: int | None = None) -> SubscriptionState | None:
-        """As it is, or as it was at a time (µs, included)."""
-        last = self._last(id_, at)
-        return last and last.state
-
-    def mrr(self, at: int | None = None) -> dict[str, int]:
-        """Minor units a month by currency, now or at a time."""
-        sums: Counter[str] = Counter()
-        for id_ in self._versions:
-            last = self._last(id_, at)
-            if last and last.amount:
-                sums[last.state.currency] += last.amount
-        return dict(sums)
-
-    def movements(self, since: int = 0) -> list[Movement]:
-        """All steps from `since` on, oldest first. What moved to another currency churned and came back."""
-        steps = [step for id_ in self._versions for step in self._steps(id_) if step.at >= since]
-        return sorted(steps)
-
-    def _last(self, id_: str, until: int | None) -> Version | None:
-        told = self._versions.get(id_, {})
-        newest = max((at for at in told if until is None or at <= until), default=None)
-        return None if newest is None else last_of(told[newest])
-
-    def _steps(self, id_: str) -> Iterator[Movement]:
+    def movements(self, id_: str) -> list[Movement]:
+        """Its steps, oldest first. What moved to another currency churned and came back."""
+        steps: list[Movement] = []
         amount, currency, before = 0, "", False
-        for _, rivals in sorted(self._versions[id_].items()):
-            version = last_of(rivals)
-            state = version.state
-            if amount and currency != state.currency:
-                yield Movement(state.at, id_, state.customer, Kind.CHURN, -amount, currency)
-                amount = 0
-            step = version.amount - amount
-            if step:
-                kind = kind_of(amount, version.amount, before=before)
-                yield Movement(state.at, id_, state.customer, kind, step, state.currency)
-            amount, currency, before = version.amount, state.currency, before or version.amount > 0
+
+        def move(at: int, customer: str, to: int) -> None:
+            nonlocal amount, before
+            if to != amount:
+                kind = kind_of(amount, to, before=before)
+                steps.append(Movement(at, id_, customer, kind, to - amount, currency))
+            amount, before = to, before or to > 0
+
+        for number, version in enumerate(lasting(self.versions)):
+            if amount and currency != version.currency:
+                move(version.at, version.customer, 0)
+            currency = version.currency
+            if number == 0 and (found := opening(version)):
+                move(found[0], version.customer, found[1])
+            move(version.at, version.customer, version.amount)
+        return steps
+
+
+def worth_of(version: Version) -> tuple[int, str, str, str]:
+    """What a settled version is remembered for."""
+    return version.amount, version.currency, version.customer, version.price
 
 
 def kind_of(old: int, new: int, *, before: bool) -> Kind:
@@ -113,48 +143,119 @@ def kind_of(old: int, new: int, *, before: bool) -> Kind:
     return Kind.EXPANSION if new > old else Kind.CONTRACTION
 
 
-def last_of(rivals: list[Version]) -> Version:
-    """Of versions of one second the one that was true at its end.
+class Ledger:
+    """One tenant's subscriptions.
 
-    Stripe's `created` has whole seconds. The end of a life comes last and its beginning (which changed nothing, so has
-    no previous values) first; in between, a version whose values another names as the previous ones came before that.
+    Any permutation and repetition of the same events gives the same ledger: versions are kept by the second in which
+    they were true, and which of several in one second came last is decided by what they say, not by arrival.
     """
 
-    def rank(version: Version) -> tuple[bool, bool, bool, str]:
-        followed = any(precedes(version, other) for other in rivals if other is not version)
-        return version.state.status in TERMINAL, bool(version.state.previous), not followed, version.event
+    version = 1  # of the saved state, as with detectors
 
-    return max(rivals, key=rank)
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.mrr: Counter[str] = Counter()  # minor units a month by currency, as of now
+        self.paying: Counter[str] = Counter()  # subscriptions that recur, by currency
+        self._recent: list[Movement] = []  # of the last day
+        self._since = 0  # and which day that is
+        self._changed: set[str] = set()
+
+    def apply(self, fact: Fact, now: int) -> None:
+        """Take in a subscription or an invoice as it stood at `fact.at`."""
+        if isinstance(fact, SubscriptionState):
+            self._tell(fact.subscription, self._record(fact.subscription, now), version_of(fact))
+        elif isinstance(fact, InvoiceState) and fact.subscription:
+            self._record(fact.subscription, now).bill(bill_of(fact))
+
+    def _tell(self, id_: str, record: Record, version: Version) -> None:
+        last = record.last
+        if (
+            last is not None
+            and version.at > last.at
+            and (version.amount, version.currency) == (last.amount, last.currency)
+            and len(record.versions) < VERSIONS_MAX
+        ):
+            record.add(version)  # by far most say nothing of worth
+            return
+        before = record.movements(id_)
+        record.add(version)
+        after = record.movements(id_)
+        if before != after:
+            self._replace(before, after)
+
+    def _record(self, id_: str, now: int) -> Record:
+        record = self.records.get(id_)
+        if record is None:
+            if len(self.records) >= RECORDS_MAX:
+                self._forget()
+            record = self.records[id_] = Record(now, [], [])
+        elif now - record.heard > SETTLED:
+            record.settle()
+        record.heard = now
+        self._changed.add(id_)
+        return record
+
+    def _forget(self) -> None:
+        oldest = nsmallest(RECORDS_MAX // 100, self.records.items(), key=lambda one: (one[1].heard, one[0]))
+        for id_, record in oldest:
+            self._replace(record.movements(id_), [])
+            del self.records[id_]
+            self._changed.add(id_)
+
+    def _replace(self, before: list[Movement], after: list[Movement]) -> None:
+        for steps, sign in ((before, -1), (after, 1)):
+            for step in steps:
+                self._count(step, sign)
+
+    def _count(self, step: Movement, sign: int) -> None:
+        self.mrr[step.currency] += sign * step.amount
+        self.paying[step.currency] += sign * step.paying
+        if step.at < self._since:
+            return
+        if sign > 0:
+            insort(self._recent, step)
+        else:
+            del self._recent[bisect_left(self._recent, step)]
+
+    def recent(self, now: int) -> list[Movement]:
+        """The movements of the last 24 hours, oldest first; to be read, not kept."""
+        self._since = now - DAY
+        old = 0
+        while old < len(self._recent) and self._recent[old].at < self._since:
+            old += 1
+        del self._recent[:old]
+        return self._recent
+
+    def movements(self, since: int = 0) -> list[Movement]:
+        """All steps from `since` on, oldest first."""
+        steps = (step for id_, record in self.records.items() for step in record.movements(id_))
+        return sorted(step for step in steps if step.at >= since)
+
+    def save(self) -> Iterator[tuple[str, Any]]:
+        """Each subscription that changed since the last save; None: it was forgotten."""
+        for id_ in sorted(self._changed):
+            record = self.records.get(id_)
+            yield id_, record and [record.heard, record.versions, record.bills]
+        self._changed.clear()
+
+    def load(self, id_: str, state: Any) -> None:
+        """One of what `save` gave, into a ledger that does not know it yet."""
+        if state is not None:
+            heard, versions, bills = state
+            record = Record(heard, [Version(*one) for one in versions], [Bill(*one) for one in bills])
+            self.records[id_] = record
+            # Those that the next look at the last day would drop are dropped by it.
+            self._replace([], record.movements(id_))
 
 
-def precedes(one: Version, other: Version) -> bool:
-    """What `other` changed was before as `one` has it."""
-    mine, previous = comparable(one.state), other.state.previous
-    told = {name: READ[name](previous[name]) for name in mine.keys() & previous.keys()}
-    return bool(told) and all(mine[name] == value for name, value in told.items())
-
-
-READ: Mapping[str, Callable[[Any], object]] = {
-    "status": text,
-    "cancel_at_period_end": flag,
-    "cancel_at": time,
-    "canceled_at": time,
-    "trial_end": time,
-    "quantity": whole,
-    "plan": ident,
-}
-"""Attributes by which the versions of one second are put in order, and how to read their previous values."""
-
-
-def comparable(state: SubscriptionState) -> dict[str, object]:
-    """Those attributes as they are in a version."""
-    first = state.items[0] if state.items else None
-    return {
-        "status": state.status,
-        "cancel_at_period_end": state.cancel_at_period_end,
-        "cancel_at": state.cancel_at,
-        "canceled_at": state.canceled_at,
-        "trial_end": state.trial_end,
-        "quantity": first and first.quantity,
-        "plan": first and first.price,
-    }
+def bill_of(fact: InvoiceState) -> Bill:
+    """The short of an invoice."""
+    spans = (
+        line.period_end - line.period_start
+        for line in fact.lines
+        if line.period_start is not None and line.period_end is not None and not line.proration
+    )
+    paid_at = (fact.paid_at or fact.at) if fact.status == "paid" else None
+    return Bill(
+        fact.created, fact.invoice, fact.at, fact.status, fact.reason, fact.currency, max(spans, default=0), paid_at
+    )

@@ -6,9 +6,10 @@ not count.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
-from actors.billing.facts import Discount, Item, SubscriptionState
+from actors.billing.facts import Discount, Item
 
 COUNTED = frozenset(("active", "past_due"))
 PER_MONTH = {"month": Fraction(1), "year": Fraction(1, 12), "week": Fraction(52, 12), "day": Fraction(365, 12)}
@@ -21,37 +22,48 @@ class Monthly(NamedTuple):
     estimated: bool
 
 
-def monthly(subscription: SubscriptionState) -> Monthly:
+class Rate(NamedTuple):
+    """What of an item decides its worth. `unit_amount` in minor units; None: tiered."""
+
+    unit_amount: float | None
+    quantity: int | None
+    interval: str
+    interval_count: int
+
+
+def worth(items: tuple[Item, ...], discounts: tuple[Discount, ...]) -> Monthly:
+    """Of a subscription with these items, while it is active."""
+    rates = (
+        Rate(item.unit_amount, item.quantity, item.interval, item.interval_count) for item in items if not item.metered
+    )
+    return monthly(tuple(rates), tuple(discount for discount in discounts if discount.duration == "forever"))
+
+
+@lru_cache(maxsize=4096)  # a shop has few prices, and fractions are slow
+def monthly(rates: tuple[Rate, ...], discounts: tuple[Discount, ...]) -> Monthly:
     """Rounded to the minor unit once, at the end."""
-    if subscription.status not in COUNTED:
-        return Monthly(0, estimated=False)
     total, estimated = Fraction(0), False
     shares: list[Fraction] = []
-    for item in subscription.items:
-        if item.metered:
-            continue
-        share = share_of_month(item)
-        if item.unit_amount is None or share is None:
+    for rate in rates:
+        share = share_of_month(rate)
+        if rate.unit_amount is None or share is None:
             estimated = True
             continue
         shares.append(share)
-        quantity = 1 if item.quantity is None else item.quantity
-        total += Fraction(item.unit_amount) * quantity * share
-    for discount in subscription.discounts:
+        total += Fraction(rate.unit_amount) * (1 if rate.quantity is None else rate.quantity) * share
+    for discount in discounts:
         total = discounted(total, discount, max(shares, default=Fraction(1)))
     return Monthly(round(total), estimated)
 
 
-def share_of_month(item: Item) -> Fraction | None:
+def share_of_month(rate: Rate) -> Fraction | None:
     """How many of its billing periods a month has."""
-    per_month = PER_MONTH.get(item.interval)
-    return None if per_month is None or item.interval_count < 1 else per_month / item.interval_count
+    per_month = PER_MONTH.get(rate.interval)
+    return None if per_month is None or rate.interval_count < 1 else per_month / rate.interval_count
 
 
 def discounted(total: Fraction, discount: Discount, share: Fraction) -> Fraction:
-    """Only a coupon for ever lowers what recurs; an amount off is off each invoice."""
-    if discount.duration != "forever":
-        return total
+    """A share off, or an amount off each invoice."""
     if discount.percent_off is not None:
         total *= 1 - Fraction(discount.percent_off) / 100
     return max(Fraction(0), total - (discount.amount_off or 0) * share)

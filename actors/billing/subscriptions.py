@@ -44,6 +44,7 @@ def read_subscription(
         time(subscription.get("ended_at")),
         bool(mapping(subscription.get("pause_collection"))),
         previous,
+        tuple(read_previous_items(subscription, previous)),
     )
 
 
@@ -54,6 +55,16 @@ def read_items(subscription: Json) -> Iterator[Item]:
         found = [{"plan": subscription["plan"], "quantity": subscription.get("quantity")}]
     for row in found:
         yield read_item(row)
+
+
+def read_previous_items(subscription: Json, previous: Json) -> Iterator[Item]:
+    """Those before an update, if it changed them; a subscription of one item also says so of its plan and quantity."""
+    items = rows(subscription.get("items")) or [subscription]
+    if "items" in previous:
+        yield from read_items(previous)
+    elif len(items) == 1 and not previous.keys().isdisjoint(("plan", "quantity")):
+        changed = {name: previous[name] for name in ("plan", "quantity") if name in previous}
+        yield read_item({**items[0], **({"price": None} if "plan" in previous else {}), **changed})
 
 
 def read_item(row: Json) -> Item:

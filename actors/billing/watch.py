@@ -7,12 +7,16 @@ import orjson
 
 from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import NEVER, Detector, Finding, Over, Rules
+from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetector, Over, Rules
 from actors.billing.events import normalise
 from actors.billing.facts import Fact, SignaturesFailed
+from actors.billing.ledger import Ledger
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
 
 Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
+
+LEDGER = "ledger:"
+"""Before the id of a subscription: the name of its part of a snapshot."""
 
 READERS: dict[type[Fact], tuple[int, ...]] = {
     fact: tuple(index for index, detector in enumerate(DETECTORS) if fact in detector.reads)
@@ -99,14 +103,18 @@ class Reading(NamedTuple):
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
-    __slots__ = ("attempts", "changed", "detectors", "due", "name", "rules", "settings", "shown")
+    __slots__ = ("attempts", "changed", "detectors", "due", "ledger", "name", "rules", "settings", "shown")
 
     def __init__(self, tenant: str) -> None:
         self.name = tenant
         self.settings: Json | None = None  # as the log last told; None: it never did
         self.rules = Rules()
         self.attempts = Attempts()
+        self.ledger = Ledger()
         self.detectors = tuple(detector(tenant, self.rules) for detector in DETECTORS)
+        for detector in self.detectors:
+            if isinstance(detector, LedgerDetector):
+                detector.ledger = self.ledger
         self.shown: set[type[Fact]] = set()  # since the last snapshot: whoever reads them has changed
         self.changed: set[str] = set()  # the other parts that have
         self.due = NEVER
@@ -122,6 +130,7 @@ class TenantWatch:
     def observe(self, fact: Fact, now: int) -> Iterator[Finding]:
         """Show the fact to those who read its kind."""
         admitted = self.attempts.admit(fact, now)
+        self.ledger.apply(admitted, now)
         kind = type(admitted)
         self.shown.add(kind)
         for index in READERS.get(kind, ()):
@@ -148,6 +157,8 @@ class TenantWatch:
             yield "rules", 1, self.settings
         if self.shown or "attempts" in self.changed:
             yield "attempts", Attempts.version, self.attempts.save()
+        for id_, state in self.ledger.save():
+            yield LEDGER + id_, Ledger.version, state
         for detector in self.detectors:
             if detector.signal in self.changed or not self.shown.isdisjoint(detector.reads):
                 yield detector.signal, detector.version, detector.save()
@@ -160,6 +171,10 @@ class TenantWatch:
             self.configure(orjson.loads(state))
             self.changed.clear()
             return True
+        if name.startswith(LEDGER):
+            if version == Ledger.version:
+                self.ledger.load(name.removeprefix(LEDGER), orjson.loads(state))
+            return version == Ledger.version
         part: Any = self.attempts
         if name != "attempts":
             part = next((detector for detector in self.detectors if detector.signal == name), None)
@@ -190,6 +205,11 @@ class Watch:
         """The thresholds in force, as the log last told; None if it never did."""
         found = self._tenants.get(tenant)
         return found.settings if found else None
+
+    @property
+    def ledgers(self) -> Mapping[str, Ledger]:
+        """By tenant; to be read."""
+        return {name: tenant.ledger for name, tenant in self._tenants.items()}
 
     def apply(self, entry: LogEntry) -> Reading:
         """Fold one entry."""

@@ -14,9 +14,9 @@ from daemon.cli.words import Commands
 
 def register(commands: Commands) -> None:
     """Add the operator's commands."""
-    _command(commands, "status", status, "how the daemon is: events, lag, open incidents, notifications, store")
-    _command(commands, "actors", actors, "the supervised actors: state, restarts, mailbox depths")
-    incidents_ = _command(commands, "incidents", incidents, "what went wrong, oldest first")
+    command(commands, "status", status, "how the daemon is: events, lag, open incidents, notifications, store")
+    command(commands, "actors", actors, "the supervised actors: state, restarts, mailbox depths")
+    incidents_ = command(commands, "incidents", incidents, "what went wrong, oldest first")
     incidents_.add_argument("--tenant", help="only this tenant's")
     incidents_.add_argument("--open", action="store_true", help="only those that are still open")
 
@@ -24,12 +24,12 @@ def register(commands: Commands) -> None:
         ("ack", ack, "you have seen it: no more reminders"),
         ("false-positive", false_positive, "it was nothing: resolve it and remember that"),
     ):
-        _command(commands, name, verb, meaning).add_argument("id", help="as `nightdesk incidents` shows it")
-    snooze_ = _command(commands, "snooze", snooze, "say nothing more of it for a while")
+        command(commands, name, verb, meaning).add_argument("id", help="as `nightdesk incidents` shows it")
+    snooze_ = command(commands, "snooze", snooze, "say nothing more of it for a while")
     snooze_.add_argument("id", help="as `nightdesk incidents` shows it")
     snooze_.add_argument("duration", help="such as 30m, 2h or 1d")
 
-    events_ = _command(commands, "events", events, "stored Stripe events, oldest first")
+    events_ = command(commands, "events", events, "stored Stripe events, oldest first")
     events_.add_argument("-f", "--follow", action="store_true", help="go on with new ones as they come")
     events_.add_argument("--tenant", help="only this tenant's")
     events_.add_argument(
@@ -37,28 +37,29 @@ def register(commands: Commands) -> None:
     )
     events_.add_argument("--limit", type=int, metavar="N", help="the last N only")
 
-    _command(commands, "restart", restart, "restart one actor").add_argument(
+    command(commands, "restart", restart, "restart one actor").add_argument(
         "actor", help="as `nightdesk actors` shows it"
     )
-    _command(commands, "reload", reload, "read the config again; a bad one changes nothing")
-    backup_ = _command(commands, "backup", backup, "write a consistent copy of the database while the daemon runs")
+    command(commands, "reload", reload, "read the config again; a bad one changes nothing")
+    backup_ = command(commands, "backup", backup, "write a consistent copy of the database while the daemon runs")
     backup_.add_argument("target", type=Path, help="a file that does not exist yet")
 
-    _command(commands, "test-alert", test_alert, "send a message through a channel, or through each").add_argument(
+    command(commands, "test-alert", test_alert, "send a message through a channel, or through each").add_argument(
         "channel", nargs="?", help="its name in the config"
     )
-    _command(commands, "loglevel", loglevel, "what the daemon logs, until its next restart").add_argument(
+    command(commands, "loglevel", loglevel, "what the daemon logs, until its next restart").add_argument(
         "level", help="debug, info, warning or error"
     )
-    top_ = _command(commands, "top", top, "what goes on, refreshed every second until Ctrl-C")
+    top_ = command(commands, "top", top, "what goes on, refreshed every second until Ctrl-C")
     top_.add_argument("-n", "--times", type=int, metavar="N", help="refresh N times only")
 
-    letters = _command(commands, "dead-letters", dead_letters, "inputs that crashed their reader three times")
+    letters = command(commands, "dead-letters", dead_letters, "inputs that crashed their reader three times")
     letters.add_argument("action", nargs="?", choices=("list", "replay"), default="list")
     letters.add_argument("id", nargs="?", type=int, help="which one to replay")
 
 
-def _command(commands: Commands, name: str, run: Any, meaning: str) -> argparse.ArgumentParser:
+def command(commands: Commands, name: str, run: Any, meaning: str) -> argparse.ArgumentParser:
+    """One that speaks to the daemon."""
     parser = commands.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
     parser.add_argument("--json", action="store_true", help="for scripts")
     parser.add_argument("--socket", type=Path, metavar="PATH", help="the daemon's control socket")
@@ -112,7 +113,7 @@ def actors(arguments: argparse.Namespace) -> int:
 def incidents(arguments: argparse.Namespace) -> int:
     """One line an incident."""
     query = {"tenant": arguments.tenant, "state": "open" if arguments.open else None}
-    rows = connect(arguments).get("/incidents" + _query(query))["incidents"]
+    rows = connect(arguments).get("/incidents" + query_string(query))["incidents"]
     if arguments.json:
         for row in rows:
             emit(row)
@@ -227,7 +228,7 @@ def events(arguments: argparse.Namespace) -> int:
     }
     write = sys.stdout.write
     try:
-        for line in connect(arguments).lines("/events" + _query(query)):
+        for line in connect(arguments).lines("/events" + query_string(query)):
             write(line + "\n" if arguments.json else _event_line(line))
             if arguments.follow:
                 sys.stdout.flush()
@@ -245,6 +246,7 @@ def _event_line(line: str) -> str:
     return f"{event['seq']:>9} {mark} {received}  {tenant:<16} {event['type']:<36} {event['id']}\n"
 
 
-def _query(values: dict[str, Any]) -> str:
+def query_string(values: dict[str, Any]) -> str:
+    """What is given, as the end of a path."""
     given = {name: value for name, value in values.items() if value is not None}
     return "?" + urlencode(given, quote_via=quote) if given else ""

@@ -12,7 +12,7 @@ from actors.alerts.routing import Routing
 from actors.billing.watch import READERS, Watch
 from actors.store.records import DAEMON, Incident, Kind, LogEntry, Severity
 from tests.billing.night import Night
-from tests.billing.stripe_events import Event, charge, event, intent_of, invoice_of, refund
+from tests.billing.stripe_events import START, Event, charge, event, intent_of, invoice_of, refund
 
 
 def one_event(number: int, at: int) -> Event:
@@ -27,8 +27,23 @@ def one_event(number: int, at: int) -> Event:
         invoice_of(made, "invoice.payment_failed" if failed else "invoice.paid", linked=False, id_=f"in_{number}"),
         refund(at, id_=f"re_{number}", charge_id=f"ch_{number % 7}", amount=1500),
         event("radar.early_fraud_warning.created", {"id": f"issfr_{number}", "charge": "ch_1"}, at),
+        subscription(number, at),
+        subscription(number, at),
     ]
     return told[number % len(told)]
+
+
+def subscription(number: int, at: int) -> Event:
+    """One of three subscriptions, raised, lowered, ended or taken up again."""
+    plan = {"id": f"price_{number % 4}", "amount": 1000 * (number % 4), "currency": "usd", "interval": "month"}
+    subject = {
+        "id": f"sub_{number % 3}",
+        "customer": f"cus_{number % 2}",
+        "plan": plan,
+        "status": "canceled" if number % 5 == 0 else "active",
+        "current_period_end": START + at + 600,
+    }
+    return event("customer.subscription.updated", subject, at)
 
 
 stories = st.lists(
@@ -61,6 +76,7 @@ def outcome(watch: Watch) -> dict[tuple[str, str], Any]:
     """The whole state, as a snapshot of everything would have it."""
     for tenant in watch._tenants.values():
         tenant.shown |= READERS.keys()
+        tenant.ledger._changed |= tenant.ledger.records.keys()
         if tenant.settings is not None:
             tenant.changed.add("rules")
     return {part: orjson.loads(state) for part, (_, state) in watch.snapshot() if part[1] != "incidents"}
@@ -96,6 +112,9 @@ def test_a_snapshot_and_the_rest_of_the_log_give_what_the_whole_log_gives(
     assert restored.restore(saved, ()) == []
     assert read(restored, log[cut:]) == read(whole, log[cut:])
     assert outcome(restored) == outcome(whole)
+    for tenant, ledger in whole.ledgers.items():
+        assert +restored.ledgers[tenant].mrr == +ledger.mrr
+        assert restored.ledgers[tenant].recent(whole._now) == ledger.recent(whole._now)
 
 
 @given(stories)
@@ -118,14 +137,16 @@ def test_the_order_of_delivery_decides_nothing(told: list[tuple[int, int]], orde
     events = [one_event(number, at) for number, at in sorted(told, key=lambda one: one[1])]
     again = events * 2
     order.shuffle(again)
-    opened = []
+    opened, ledgers = [], []
     for delivery in (events, again):
         night = Night(refund_spike_count=3)
         known = list({one["id"]: one for one in delivery}.values())  # the store takes each once
         night.deliver(*known, at=1000)
         night.pass_minutes(5)
         opened.append({(incident.signal, incident.scope) for incident in night.incidents()})
+        ledgers += [ledger for tenant, ledger in night.watch.ledgers.items() if tenant == "acme"]
     assert opened[0] == opened[1]
+    assert [ledger.movements() for ledger in ledgers[1:]] == [ledger.movements() for ledger in ledgers[:1]]
 
 
 def test_state_of_another_version_starts_afresh_and_says_so() -> None:

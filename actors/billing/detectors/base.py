@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from actors.billing.facts import Fact
+from actors.billing.ledger import Ledger
 from actors.store.records import Anomaly, Severity
 
 NEVER = 2**63 - 1
@@ -90,6 +91,13 @@ class Detector(ABC):
     ) -> Anomaly:
         """An anomaly of this signal. Evidence: observed, expected, window_s, since, ids, links, first."""
         return Anomaly(self.tenant, self.signal, scope, severity, at, title, evidence, event_ids, quiet_s=quiet_s)
+
+
+class LedgerDetector(Detector):
+    """One that also looks at the tenant's ledger, which has taken in whatever the detector is shown."""
+
+    ledger: Ledger
+    """Set by whoever makes the detector, and only read by it."""
 
 
 V = TypeVar("V")

@@ -1,0 +1,139 @@
+"""What a subscription was at each time it was told of, in short, and which of several in one second came last."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from actors.billing.facts import SubscriptionState
+from actors.billing.mrr import COUNTED, worth
+from actors.billing.reading import flag, ident, text, time, whole
+
+TERMINAL = frozenset(("canceled", "incomplete_expired"))
+
+
+class Version(NamedTuple):
+    """A subscription as one event told it, as far as the ledger needs it. Amounts are minor units a month."""
+
+    at: int
+    event: str
+    customer: str
+    status: str
+    currency: str
+    full: int  # what it is worth while it is active
+    full_before: int | None  # the same before this update, if this update changed it
+    estimated: bool
+    started: int | None
+    period_start: int | None
+    period_end: int | None
+    trial_end: int | None
+    cancel_at: int | None
+    canceled_at: int | None
+    cancel_at_period_end: bool
+    paused: bool  # its collection is
+    price: str  # of the first item, as are the next three
+    quantity: int | None
+    interval: str
+    interval_count: int
+    updated: bool  # it says what it changed
+    previous: Mapping[str, Any]  # READ of that
+
+    @property
+    def amount(self) -> int:
+        """What recurs."""
+        return self.full if self.status in COUNTED else 0
+
+    @property
+    def renews(self) -> bool:
+        """Another invoice is to be expected at the end of its period."""
+        leaving = self.cancel_at_period_end or self.cancel_at is not None
+        return self.status == "active" and self.full > 0 and not leaving and not self.paused
+
+    @property
+    def ended(self) -> bool:
+        """For good."""
+        return self.status in TERMINAL
+
+
+def version_of(fact: SubscriptionState) -> Version:
+    """The short of it."""
+    full = worth(fact.items, fact.discounts)
+    first = fact.items[0] if fact.items else None
+    return Version(
+        fact.at,
+        fact.event,
+        fact.customer,
+        fact.status,
+        fact.currency,
+        full.amount,
+        worth(fact.previous_items, fact.discounts).amount if fact.previous_items else None,
+        full.estimated,
+        fact.started,
+        fact.period_start,
+        fact.period_end,
+        fact.trial_end,
+        fact.cancel_at,
+        fact.canceled_at,
+        fact.cancel_at_period_end,
+        fact.collection_paused,
+        first.price if first else "",
+        first.quantity if first else None,
+        first.interval if first else "",
+        first.interval_count if first else 1,
+        bool(fact.previous),
+        {name: read(fact.previous[name]) for name, read in READ.items() if name in fact.previous},
+    )
+
+
+READ: Mapping[str, Callable[[Any], object]] = {
+    "status": text,
+    "cancel_at_period_end": flag,
+    "cancel_at": time,
+    "canceled_at": time,
+    "trial_end": time,
+    "quantity": whole,
+    "plan": ident,
+}
+"""Attributes by which the versions of one second are put in order, and how to read their previous values."""
+
+
+def value(version: Version, attribute: str) -> object:
+    """One of those attributes as it is in a version."""
+    return getattr(version, "price" if attribute == "plan" else attribute)
+
+
+def precedes(one: Version, other: Version) -> bool:
+    """What `other` changed was before as `one` has it."""
+    return bool(other.previous) and all(value(one, name) == before for name, before in other.previous.items())
+
+
+def last_of(rivals: list[Version]) -> Version:
+    """Of versions of one second the one that was true at its end.
+
+    Stripe's `created` has whole seconds. The end of a life comes last and its beginning (which changed nothing, so has
+    no previous values) first; in between, a version whose values another names as the previous ones came before that.
+    """
+    if len(rivals) == 1:
+        return rivals[0]
+
+    def rank(version: Version) -> tuple[bool, bool, bool, str]:
+        followed = any(precedes(version, other) for other in rivals if other is not version)
+        return version.ended, version.updated, not followed, version.event
+
+    return max(rivals, key=rank)
+
+
+def lasting(versions: Iterable[Version]) -> list[Version]:
+    """Of versions in the order of time, those that outlived their second."""
+    return [last_of(list(rivals)) for _, rivals in groupby(versions, key=lambda version: version.at)]
+
+
+def opening(first: Version) -> tuple[int, int] | None:
+    """Since when, and with how much, recurred what we first heard of only later; None: it did not.
+
+    Whoever starts to watch a shop hears of its subscriptions one by one, as they renew, change or end.
+    """
+    before = first.previous.get("status") or ("active" if first.status == "canceled" else first.status)
+    trial_end = first.trial_end or 0
+    since = max(first.started or first.at, trial_end)
+    amount = first.full if first.full_before is None else first.full_before
+    return (since, amount) if before in COUNTED and amount and since < first.at else None
