@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -111,8 +112,10 @@ def copy_into(connection: sqlite3.Connection, target: Path) -> int:
         unfinished.rename(target)
         sync(target.parent)
     except (OSError, sqlite3.Error) as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"{target}: the backup could not be written: {error}") from error
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        what = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{target}: the backup could not be written: {what}") from error
     return target.stat().st_size
 
 

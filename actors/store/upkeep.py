@@ -56,8 +56,9 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int, dict[str, int]]:
 
 def backup(connection: sqlite3.Connection, target: Path) -> int:
     """As `copy_into`, but never over a file that exists."""
-    if target.exists():
-        raise UserError(f"{target}: exists already; name another file")
+    with suppress(PermissionError):  # where we may not look we may not write: the copy says so
+        if target.exists():
+            raise UserError(f"{target}: exists already; name another file")
     return copy_into(connection, target)
 
 

@@ -149,6 +149,27 @@ class Operator:
             "acknowledged": self.acknowledged,
         }
 
+    def backup(self) -> Facts:
+        """A copy while it runs, and back to it; one webhook came in between."""
+        copy = "/var/lib/nightdesk/backup.db"
+        elsewhere = run(NIGHTDESK, "backup", "/root/backup.db")
+        copied = run(NIGHTDESK, "backup", copy)
+        self.post(json.dumps(charge()).encode(), SECRET)
+        run("systemctl", "stop", "nightdesk.socket", "nightdesk.service")
+        as_the_service = ("runuser", "-u", "nightdesk", "--", "env", "NIGHTDESK_DATA_DIR=/var/lib/nightdesk")
+        restored = run(*as_the_service, NIGHTDESK, "restore", copy)
+        started = run("systemctl", "start", "nightdesk.socket", "nightdesk.service")
+        self.acknowledged -= 1
+        return {
+            "elsewhere": elsewhere.stderr,
+            "copied": copied.returncode,
+            "restored": restored.returncode,
+            "said": restored.stdout + restored.stderr,
+            "started": started.returncode,
+            "stored": status()["events"]["stored"],
+            "acknowledged_before": self.acknowledged,
+        }
+
     def stop(self) -> Facts:
         """Both units, or the next webhook would start it again."""
         stopped = run("systemctl", "stop", "nightdesk.socket", "nightdesk.service")
@@ -241,6 +262,7 @@ def main(results: Path) -> None:
             operator.reload,
             operator.restart,
             operator.watchdog,
+            operator.backup,
             operator.stop,
         ):
             seen[step.__name__] = step()

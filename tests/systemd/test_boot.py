@@ -156,6 +156,15 @@ def test_a_process_that_stands_still_is_replaced(seen: dict[str, Facts]) -> None
     assert watchdog["stored"] == watchdog["acknowledged"]
 
 
+def test_a_backup_is_taken_while_it_runs_and_can_be_gone_back_to(seen: dict[str, Facts]) -> None:
+    """The service writes it, so only where the service may write."""
+    backup = seen["backup"]
+    refusal = "nightdesk: /root/backup.db: the backup could not be written: Permission denied\n"
+    assert backup["elsewhere"] == refusal
+    assert (backup["copied"], backup["restored"], backup["started"]) == (0, 0, 0), backup["said"]
+    assert backup["stored"] == backup["acknowledged_before"]
+
+
 def test_it_stops_in_order_and_in_time(seen: dict[str, Facts]) -> None:
     """After TimeoutStopSec the result would be `timeout`."""
     stop = seen["stop"]
