@@ -1,5 +1,6 @@
 """Keeping the database in shape: checkpoints, retention, copies."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
@@ -74,6 +75,10 @@ def restore(backup_file: Path, data_dir: Path) -> Path | None:
         copy = data_dir / f"{DATABASE}.restoring"
         shutil.copyfile(backup_file, copy)
         copy.chmod(0o600)
+        if os.geteuid() == 0:
+            # Root restores for the service, which could not open what is root's.
+            owner = data_dir.stat()
+            os.chown(copy, owner.st_uid, owner.st_gid)
         sync(copy)
         aside = _set_aside(database) if database.exists() else None
         copy.rename(database)

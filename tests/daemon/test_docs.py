@@ -22,9 +22,7 @@ def words(command: str) -> tuple[str, ...]:
     if "nightdesk" not in command:
         return ()
     tokens = shlex.split(re.sub(r"[][]", " ", command))
-    if "--" in tokens:
-        tokens = tokens[tokens.index("--") + 1 :]
-    while tokens and (tokens[0] in {"sudo", "env"} or re.fullmatch(r"[A-Z_]+=.*", tokens[0])):
+    while tokens and (tokens[0] == "sudo" or re.fullmatch(r"[A-Z_]+=.*", tokens[0])):
         tokens = tokens[1:]
     if not tokens or Path(tokens[0]).name != "nightdesk":
         return ()

@@ -156,8 +156,7 @@ class Operator:
         copied = run(NIGHTDESK, "backup", copy)
         self.post(json.dumps(charge()).encode(), SECRET)
         run("systemctl", "stop", "nightdesk.socket", "nightdesk.service")
-        as_the_service = ("runuser", "-u", "nightdesk", "--", "env", "NIGHTDESK_DATA_DIR=/var/lib/nightdesk")
-        restored = run(*as_the_service, NIGHTDESK, "restore", copy)
+        restored = run(NIGHTDESK, "restore", copy, NIGHTDESK_DATA_DIR="/var/lib/nightdesk")
         started = run("systemctl", "start", "nightdesk.socket", "nightdesk.service")
         self.acknowledged -= 1
         return {
