@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from heapq import nsmallest
 from typing import Any, NamedTuple
@@ -12,9 +12,11 @@ from actors.billing.versions import Version, lasting, opening, version_of
 from actors.kernel.clock import SECOND
 
 VERSIONS_MAX = 64  # of one subscription, the newest
-BILLS_MAX = 4  # of one subscription, the newest
+BILLS_MAX = 6  # of one subscription, the newest
 RECORDS_MAX = 50_000  # of one tenant; beyond, those that were not heard of for longest are forgotten
 DAY = 86_400 * SECOND
+WARM = 31 * DAY
+BEGAN = ""  # no subscription has this id
 SETTLED = 7 * DAY  # Stripe delivers for three days; what has not been told by then will not be
 
 
@@ -158,11 +160,17 @@ class Ledger:
         self.paying: Counter[str] = Counter()  # subscriptions that recur, by currency
         self._recent: list[Movement] = []  # of the last day
         self._since = 0  # and which day that is
-        self._changed: set[str] = set()
+        self._net: Counter[str] = Counter()  # sums of that day, by currency
+        self._kinds: Counter[Kind] = Counter()  # and counts
+        self.began: int | None = None  # what happened earlier we know from hindsight only
+        self._changed: set[str] = set()  # BEGAN stands for the above
 
     def apply(self, fact: Fact, now: int) -> None:
         """Take in a subscription or an invoice as it stood at `fact.at`."""
         if isinstance(fact, SubscriptionState):
+            if self.began is None or fact.at < self.began:
+                self.began = fact.at
+                self._changed.add(BEGAN)
             self._tell(fact.subscription, self._record(fact.subscription, now), version_of(fact))
         elif isinstance(fact, InvoiceState) and fact.subscription:
             self._record(fact.subscription, now).bill(bill_of(fact))
@@ -216,15 +224,41 @@ class Ledger:
             insort(self._recent, step)
         else:
             del self._recent[bisect_left(self._recent, step)]
+        self._net[step.currency] += sign * step.amount
+        self._kinds[step.kind] += sign
 
     def recent(self, now: int) -> list[Movement]:
         """The movements of the last 24 hours, oldest first; to be read, not kept."""
         self._since = now - DAY
         old = 0
         while old < len(self._recent) and self._recent[old].at < self._since:
+            self._net[self._recent[old].currency] -= self._recent[old].amount
+            self._kinds[self._recent[old].kind] -= 1
             old += 1
-        del self._recent[:old]
+        if old:
+            del self._recent[:old]
         return self._recent
+
+    def net(self, now: int) -> Mapping[str, int]:
+        """What recurs more than 24 hours ago, by currency."""
+        self.recent(now)
+        return self._net
+
+    def kinds(self, now: int) -> Mapping[Kind, int]:
+        """How many movements of each kind there were in the last 24 hours."""
+        self.recent(now)
+        return self._kinds
+
+    def step(self, id_: str, at: int, now: int) -> Movement | None:
+        """How a subscription moved at a time, if that was within the last 24 hours."""
+        recent = self.recent(now)
+        place = bisect_left(recent, (at, id_))
+        found = recent[place] if place < len(recent) else None
+        return found if found and (found.at, found.subscription) == (at, id_) else None
+
+    def warm(self, now: int) -> bool:
+        """It has been kept for longer than a month: nearly every subscription has been heard of."""
+        return self.began is not None and now - self.began >= WARM
 
     def movements(self, since: int = 0) -> list[Movement]:
         """All steps from `since` on, oldest first."""
@@ -233,6 +267,9 @@ class Ledger:
 
     def save(self) -> Iterator[tuple[str, Any]]:
         """Each subscription that changed since the last save; None: it was forgotten."""
+        if BEGAN in self._changed:
+            self._changed.remove(BEGAN)
+            yield BEGAN, self.began
         for id_ in sorted(self._changed):
             record = self.records.get(id_)
             yield id_, record and [record.heard, record.versions, record.bills]
@@ -240,7 +277,9 @@ class Ledger:
 
     def load(self, id_: str, state: Any) -> None:
         """One of what `save` gave, into a ledger that does not know it yet."""
-        if state is not None:
+        if id_ == BEGAN:
+            self.began = state
+        elif state is not None:
             heard, versions, bills = state
             record = Record(heard, [Version(*one) for one in versions], [Bill(*one) for one in bills])
             self.records[id_] = record

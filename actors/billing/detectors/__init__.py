@@ -4,6 +4,7 @@ from actors.billing.detectors.base import Detector
 from actors.billing.detectors.decline_spike import DeclineSpike
 from actors.billing.detectors.dispute_spike import DisputeSpike
 from actors.billing.detectors.duplicate_charge import DuplicateCharge
+from actors.billing.detectors.mrr_drop import MrrDrop
 from actors.billing.detectors.refund_exceeds_charge import RefundExceedsCharge
 from actors.billing.detectors.refund_spike import RefundSpike
 from actors.billing.detectors.signature_failures import SignatureFailures
@@ -14,6 +15,7 @@ DETECTORS: tuple[type[Detector], ...] = (
     DeclineSpike,
     DisputeSpike,
     DuplicateCharge,
+    MrrDrop,
     RefundExceedsCharge,
     RefundSpike,
     SignatureFailures,

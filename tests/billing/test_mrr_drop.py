@@ -1,0 +1,92 @@
+from actors.store.records import Severity
+from tests.billing.night import Night
+from tests.billing.subscribers import DAY, ended, subscribed
+
+NOW = 40 * DAY
+
+
+def business(night: Night, count: int = 20, **changes: int) -> Night:
+    """Subscribers of $30 a month, for forty days."""
+    night.deliver(*(subscribed(0, number, **changes) for number in range(count)), at=0)
+    return night
+
+
+def test_a_tenth_lost_within_a_day_is_a_warning() -> None:
+    night = business(Night())
+    night.deliver(ended(NOW, 1), ended(NOW + 3600, 2))
+    incident = night.only("mrr_drop")
+    assert (incident.severity, incident.scope) == (Severity.WARNING, "account")
+    assert incident.title == "MRR down 10% in 24 h, from $600.00 to $540.00"
+    assert (incident.evidence["observed"], incident.evidence["expected"]) == (54_000, 60_000)
+
+
+def test_three_tenths_are_critical_and_one_whale_is_named() -> None:
+    night = business(Night())
+    night.deliver(subscribed(10, 99, amount=40_000), at=10)
+    night.deliver(ended(NOW, 99, amount=40_000))
+    incident = night.only("mrr_drop")
+    assert incident.severity is Severity.CRITICAL
+    assert incident.title.endswith("from $1,000.00 to $600.00; cus_99 alone is $400.00 of it")
+
+
+def test_less_than_a_tenth_is_nothing() -> None:
+    night = business(Night())
+    night.deliver(ended(NOW, 1))
+    assert night.incidents() == []
+    assert night.readings[-1].score == 0.5
+
+
+def test_losses_two_days_apart_are_nothing() -> None:
+    night = business(Night())
+    night.deliver(ended(NOW, 1), ended(NOW + 2 * DAY, 2))
+    assert night.incidents("mrr_drop") == []
+
+
+def test_what_comes_in_the_same_day_makes_good_for_it() -> None:
+    night = business(Night())
+    night.deliver(subscribed(NOW - 60, 50, amount=9000), ended(NOW, 1), ended(NOW + 3600, 2))
+    assert night.incidents("mrr_drop") == []
+
+
+def test_the_owners_percentage_decides_alone() -> None:
+    strict, lax = business(Night(revenue_drop_percent=5)), business(Night(revenue_drop_percent=30))
+    for night in (strict, lax):
+        night.deliver(ended(NOW, 1), ended(NOW + 60, 2), ended(NOW + 120, 3))
+    assert strict.incidents("mrr_drop")[0].evidence["threshold_percent"] == 5
+    assert lax.incidents("mrr_drop") == []
+
+
+def test_the_owners_percentage_holds_from_the_first_day_and_says_what_is_missing() -> None:
+    night = business(Night(revenue_drop_percent=30), count=3)
+    night.deliver(ended(2 * DAY, 1))
+    assert night.only("mrr_drop").title.endswith("; not every subscription is known yet")
+
+
+def test_a_young_ledger_needs_twice_as_much() -> None:
+    night = business(Night())
+    night.deliver(*(ended(5 * DAY + number, number) for number in range(3)))
+    assert night.incidents("mrr_drop") == []
+    night.deliver(ended(5 * DAY + 9, 9))
+    assert night.incidents("mrr_drop")[0].evidence["warming_up"]
+
+
+def test_a_currency_that_few_pay_in_is_not_the_business() -> None:
+    night = business(Night())
+    night.deliver(subscribed(20, 70, currency="eur"), subscribed(20, 71, currency="eur"), at=20)
+    night.deliver(ended(NOW, 70, currency="eur"))
+    assert night.incidents("mrr_drop") == []
+
+
+def test_past_due_and_collection_paused_lose_nothing() -> None:
+    night = business(Night())
+    night.deliver(*(subscribed(NOW, n, kind="updated", status="past_due") for n in range(10)), at=NOW)
+    night.deliver(
+        *(subscribed(NOW, n, kind="updated", pause_collection={"behavior": "void"}) for n in range(10, 20)), at=NOW
+    )
+    assert night.incidents("mrr_drop") == []
+
+
+def test_yesterdays_losses_delivered_late_count_where_they_belong() -> None:
+    night = business(Night())
+    night.deliver(ended(NOW, 1), ended(NOW + 60, 2), at=NOW + 2 * DAY)
+    assert night.incidents("mrr_drop") == []
