@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.store.schema import migrations
 from daemon import __version__
 from tests.conftest import ROOT
 
@@ -85,6 +86,11 @@ def test_the_sdist_can_be_tested(built: Path) -> None:
         inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {"Makefile", "constraints.txt", "LICENSE", "README.md", "tests/test_house.py"} <= inside
     assert not [name for name in inside if "__pycache__" in name or name.startswith((".venv", "data/"))]
+
+
+def test_the_changelog_tells_of_this_version_and_its_schema() -> None:
+    section = (ROOT / "CHANGELOG.md").read_text().split(f"## [{__version__}]", 1)[1].split("\n## ", 1)[0]
+    assert f"Database schema {max(migrations())}." in section
 
 
 def test_it_runs_from_where_pip_put_it(environment: Path) -> None:
