@@ -12,6 +12,7 @@ FORGET = 0.5 ** (1 / (14 * 24))  # per hour: half of what was learnt is gone aft
 FORGET_PROFILE_DAY = 0.5 ** (1 / 42)
 PSEUDO = 2.0  # events in each cell of the profile before any was seen: sparse tenants have a flat one
 FLOOR = 0.15 / 24  # per hour, on top of every rate: what happens once a week surprises nobody
+KNOWN_HOURS = 48  # before that, what differs from the prior is no surprise
 WARM_HOURS = 14 * 24  # both weekends and weekdays were seen twice
 DAY_PROFILE_HOURS = 7 * 24
 DISPERSION_WEIGHT = 10.0  # events' worth of belief that counts are Poisson
@@ -63,27 +64,33 @@ class SeasonalRate:
         return max(1.0, (errors + DISPERSION_WEIGHT) / (expectations + DISPERSION_WEIGHT))
 
     def learn(self, hour: int, count: int) -> None:
-        """So many happened in this hour, the one after the last that was taught; a flood teaches only so much."""
+        """So many happened in this hour, the one after the last that was taught; a flood teaches only so much.
+
+        In the first two days everything is taken as it comes.
+        """
         mean = self.expected(hour)
-        counted = min(float(count), 10 * mean + 3)
+        known = self.hours >= KNOWN_HOURS
+        counted = min(float(count), 10 * mean + 3) if known else float(count)
         season = self.season(hour)
         self._alpha = self._alpha * FORGET + counted
         self._beta = self._beta * FORGET + season
         self._by_hour[hour % 24] += counted
         self._by_day[hour // 24 % 7] += counted
-        self._spread[0] = self._spread[0] * FORGET + (counted - mean) ** 2
-        self._spread[1] = self._spread[1] * FORGET + mean
+        if known:
+            self._spread[0] = self._spread[0] * FORGET + (counted - mean) ** 2
+            self._spread[1] = self._spread[1] * FORGET + mean
         self._day[0] += counted
         self._day[1] += mean
         self.hours += 1
         if hour % 24 == 23:
-            self._end_day()
+            self._end_day(known=known)
 
-    def _end_day(self) -> None:
+    def _end_day(self, *, known: bool) -> None:
         observed, mean = self._day
         self._day[0] = self._day[1] = 0.0
-        self._spread[2] = self._spread[2] * FORGET**24 + (observed - mean) ** 2
-        self._spread[3] = self._spread[3] * FORGET**24 + mean
+        if known:
+            self._spread[2] = self._spread[2] * FORGET**24 + (observed - mean) ** 2
+            self._spread[3] = self._spread[3] * FORGET**24 + mean
         for cells in (self._by_hour, self._by_day):
             for cell, held in enumerate(cells):
                 cells[cell] = held * FORGET_PROFILE_DAY

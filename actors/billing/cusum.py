@@ -308,9 +308,9 @@ class Lull:
     __slots__ = ("_at", "_hours", "_w", "expected", "missed_since", "rate", "ratio", "seen")
 
     def __init__(self, ratio: float) -> None:
-        self.rate = SeasonalRate(prior_per_day=1.0, prior_days=0.1)
+        self.rate = SeasonalRate(prior_per_day=1.0, prior_days=0.02)
         self.ratio = ratio
-        self._hours: dict[int, int] = {}  # the latest three, not yet learnt
+        self._hours: dict[int, int] = {}  # the latest two, not yet learnt
         self._at = 0  # W is as of this second
         self._w = 0.0
         self.missed_since = 0  # W was last 0 then; since then so many were seen, and expected:
@@ -318,18 +318,18 @@ class Lull:
         self.expected = 0.0
 
     def learn(self, second: int) -> None:
-        """One came at this second; it may be up to two hours late."""
+        """One came at this second; it may be an hour late."""
         hour, hours = second // HOUR_S, self._hours
         if hour in hours:
             hours[hour] += 1
             return
         newest = max(hours, default=hour)
-        if hour < newest - 2:
+        if hour < newest - 1:
             return
         hours[hour] = 1
-        for late in range(max(min(hours), hour - IDLE_BINS_MAX // BINS_PER_HOUR), hour - 2):
+        for late in range(max(min(hours), hour - IDLE_BINS_MAX // BINS_PER_HOUR), hour - 1):
             self.rate.learn(late, hours.pop(late, 0))
-        for late in [late for late in hours if late < hour - 2]:
+        for late in [late for late in hours if late < hour - 1]:
             del hours[late]
 
     def reset(self, second: int) -> None:
@@ -383,7 +383,7 @@ class Lull:
         return total
 
     def save(self) -> list[Any]:
-        """The rate, three hours, and the sum."""
+        """The rate, two hours, and the sum."""
         hours = list(self._hours.items())
         return [self.rate.save(), hours, self._at, self._w, self.missed_since, self.seen, self.expected]
 

@@ -1,5 +1,7 @@
 """Weeks of ordinary business before a story begins, so that a tenant has a usual."""
 
+from typing import Any
+
 from actors.kernel.clock import SECOND, chance
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge
@@ -17,12 +19,10 @@ def payments(days: int, per_day: int, *, declined: float = 0.1, seed: int = 1) -
     ]
 
 
-def lived(*events: Event, **rules: object) -> Night:
+def lived(*events: Event, **rules: Any) -> Night:
     """A night after all these, in the order in which they happened."""
     night = Night(**rules)
-    for one in sorted(events, key=lambda one: one["created"]):
-        night.now = max(night.now, one["created"] * SECOND)
-        night.deliver(one)
+    night.deliver(*sorted(events, key=lambda one: one["created"]))
     return night
 
 

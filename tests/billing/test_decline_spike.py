@@ -70,7 +70,7 @@ def test_invoices_count_where_nothing_else_tells_of_the_payment(linked: bool) ->
 def test_before_anything_is_usual_no_share_of_declines_opens_anything() -> None:
     night = Night()
     night.deliver(*(charge(at, failed=True, customer=f"cus_{at}") for at in range(100)))
-    assert night.incidents() == []
+    assert night.incidents("decline_spike") == []
 
 
 def test_ten_of_ten_declined_is_one_warning_for_the_account() -> None:
@@ -175,7 +175,7 @@ def usual() -> dict[tuple[str, str], tuple[int, bytes]]:
     return dict(lived(*payments(7, 50)).watch.snapshot())
 
 
-def after(usual: dict[tuple[str, str], tuple[int, bytes]], **rules: object) -> Night:
+def after(usual: dict[tuple[str, str], tuple[int, bytes]], **rules: Any) -> Night:
     night = Night()
     night.watch.restore({part: state for part, state in usual.items() if part[1] != "incidents"}, ())
     night.now = (START + 7 * DAY) * SECOND
@@ -213,6 +213,6 @@ def test_a_low_sensitivity_needs_more_and_a_high_one_less(usual: dict[Any, Any])
         night = after(usual, sensitivity=sensitivity)
         for number in range(60):
             night.deliver(charge(7 * DAY + 300 * number, failed=number % 2 > 0, customer=f"cus_{number}"))
-        (incident,) = night.incidents()
+        (incident,) = night.incidents("decline_spike")
         needed.append(incident.opened)
     assert needed[0] < needed[1] < needed[2]
