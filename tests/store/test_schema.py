@@ -8,6 +8,7 @@ import pytest
 
 from actors.store import schema
 from actors.store.premises import DATABASE
+from actors.store.upkeep import restore
 from config.errors import UserError
 from tests.store.running import event, running
 
@@ -65,6 +66,20 @@ async def test_an_older_database_is_copied_and_migrated(database: Path, monkeypa
     assert scalar(backup, "PRAGMA user_version") == old
     assert scalar(backup, "SELECT count(*) FROM log") == 1
     assert backup.stat().st_mode & 0o077 == 0
+
+
+async def test_an_upgrade_can_be_taken_back(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The older release refuses the new schema until the copy from before is restored."""
+    old = scalar(database, "PRAGMA user_version")
+    with monkeypatch.context() as patch:
+        a_later_release(patch, "CREATE TABLE extra (a INTEGER) STRICT;\n")
+        async with running(database.parent) as store:
+            await store.append(event("evt_2"))
+    assert "newer nightdesk" in await refusal(database.parent)
+    restore(database.with_name(f"{DATABASE}.v{old}.bak"), database.parent)
+    async with running(database.parent) as store:
+        assert (await store.append(event("evt_1"))).duplicate
+        assert not (await store.append(event("evt_2"))).duplicate
 
 
 async def test_a_migration_that_fails_changes_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
