@@ -1,4 +1,4 @@
-"""Every command that README.md and the docs show is one that nightdesk has."""
+"""What README.md and the docs show is there: commands, make's targets, other pages."""
 
 import re
 import shlex
@@ -60,3 +60,15 @@ def test_the_command_is_understood(command: tuple[str, ...], capsys: pytest.Capt
     except SystemExit as end:
         complaint = end.code and capsys.readouterr().err
     assert not complaint, f"{page}: {complaint}"
+
+
+def test_the_targets_of_make_exist() -> None:
+    shown = {name for page in PAGES for name in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(), re.MULTILINE)}
+    assert {"demo", "test"} <= shown
+    assert shown <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_links_lead_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)[)#]", page.read_text())]
+    assert len(links) > 10
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
