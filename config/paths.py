@@ -16,4 +16,11 @@ def default_socket() -> Path:
     """systemd's RuntimeDirectory; for a command, the service's socket where there is one; else beside the data."""
     if runtime := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(runtime) / "control.sock"
-    return SYSTEM_SOCKET if SYSTEM_SOCKET.exists() else default_data_dir() / "control.sock"
+    return SYSTEM_SOCKET if _there_is_a_service() else default_data_dir() / "control.sock"
+
+
+def _there_is_a_service() -> bool:
+    try:
+        return SYSTEM_SOCKET.exists()
+    except PermissionError:
+        return True  # for others than us: whoever connects is told so

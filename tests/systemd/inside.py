@@ -85,12 +85,14 @@ class Operator:
         """A member of the group reads; only root changes; anybody else is not let in."""
         member = [grp.getgrnam("nightdesk").gr_gid]
         changes = run(NIGHTDESK, "reload", groups=member)
+        stranger = run(NIGHTDESK, "status", groups=[])
         return {
             "member_reads": run(NIGHTDESK, "status", groups=member).returncode,
             "member_changes": changes.returncode,
             "member_is_told": changes.stderr,
             "member_reads_config": run("cat", str(CONFIG), groups=member).returncode,
-            "stranger_reads": run(NIGHTDESK, "status", groups=[]).returncode,
+            "stranger_reads": stranger.returncode,
+            "stranger_is_told": stranger.stderr,
             "root_changes": run(NIGHTDESK, "reload").returncode,
         }
 

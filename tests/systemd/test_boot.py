@@ -132,6 +132,8 @@ def test_secrets_are_not_for_the_group_and_nothing_is_for_strangers(seen: dict[s
     permissions = seen["permissions"]
     assert permissions["member_reads_config"] != 0
     assert permissions["stranger_reads"] == 1
+    advice = "permission denied; join the socket's group, or use sudo"
+    assert permissions["stranger_is_told"] == f"nightdesk: /run/nightdesk/control.sock: {advice}\n"
 
 
 def test_a_reload_changes_a_threshold_of_the_running_process(seen: dict[str, Facts]) -> None:
