@@ -5,9 +5,9 @@ from tests.billing.subscribers import DAY, ended, subscribed
 NOW = 40 * DAY
 
 
-def business(night: Night, count: int = 20, **changes: int) -> Night:
+def business(night: Night, count: int = 20) -> Night:
     """Subscribers of $30 a month, for forty days."""
-    night.deliver(*(subscribed(0, number, **changes) for number in range(count)), at=0)
+    night.deliver(*(subscribed(0, number) for number in range(count)), at=0)
     return night
 
 

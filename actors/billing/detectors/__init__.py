@@ -8,7 +8,9 @@ from actors.billing.detectors.duplicate_charge import DuplicateCharge
 from actors.billing.detectors.mrr_drop import MrrDrop
 from actors.billing.detectors.refund_exceeds_charge import RefundExceedsCharge
 from actors.billing.detectors.refund_spike import RefundSpike
+from actors.billing.detectors.revenue_drop import RevenueDrop
 from actors.billing.detectors.signature_failures import SignatureFailures
+from actors.billing.detectors.silent_lapse import SilentLapse
 from actors.billing.detectors.thin_events import ThinEvents
 from actors.billing.detectors.webhook_lag import WebhookLag
 from actors.billing.detectors.webhook_silence import WebhookSilence
@@ -21,7 +23,9 @@ DETECTORS: tuple[type[Detector], ...] = (
     MrrDrop,
     RefundExceedsCharge,
     RefundSpike,
+    RevenueDrop,
     SignatureFailures,
+    SilentLapse,
     ThinEvents,
     WebhookLag,
     WebhookSilence,

@@ -19,8 +19,8 @@ CUSTOMERS_MAX = 10
 class MrrDrop(LedgerDetector):
     """What recurs a month fell within 24 hours, whoever came and went in between counted against each other.
 
-    The owner's `revenue_drop_percent`, when set, decides alone. Currencies are never mixed: a loss in one of them counts
-    where it is a good part of the business, so that a rate of exchange or a move between currencies is no loss.
+    The owner's `revenue_drop_percent`, when set, decides alone. Currencies are never mixed: a loss in one of them
+    counts where it is a good part of the business, so that a rate of exchange is no loss.
     """
 
     signal = "mrr_drop"
