@@ -1,0 +1,126 @@
+from collections.abc import Iterator
+from math import exp, lgamma, log
+from typing import Any, ClassVar
+
+from actors.billing.detectors.base import Finding, LedgerDetector, Rules
+from actors.billing.detectors.evidence import links, moment
+from actors.billing.facts import SubscriptionState
+from actors.billing.ledger import DAY, Kind, Ledger, Movement
+from actors.billing.money import format_money
+from actors.billing.versions import lasting
+from actors.kernel.clock import SECOND
+from actors.store.records import Severity
+
+CHANCE = {"low": 1e-7, "normal": 1e-5, "high": 1e-4}  # of so many in an ordinary day
+CHURNED_MIN = 5
+CHURNED_MIN_COLD = 10  # while the ledger is younger than a month
+SHARE_MIN = 0.02
+ORDINARY = 0.002  # of the subscriptions a day (6 % a month), where the ledger knows no better
+USUAL_DAYS = 28
+EXAMPLES_MAX = 20
+
+
+class ChurnSpike(LedgerDetector):
+    """Many subscriptions ended within 24 hours, of those that were paid for at their start.
+
+    The owner's `churn_rate_daily`, when set, decides alone. Else more must have ended than chance explains at the rate
+    of the last four weeks, not counting those whose end was announced: a cohort of old lapses on the same day.
+    """
+
+    signal = "churn_spike"
+    reads: ClassVar = (SubscriptionState,)
+
+    def __init__(self, tenant: str, rules: Rules) -> None:
+        super().__init__(tenant, rules)
+        self._usual_day = 0
+        self._usual = 0.0  # subscriptions churned a day, as known on that day
+
+    def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
+        """Count when another one has ended."""
+        ledger = self.ledger
+        churned = ledger.kinds(now)[Kind.CHURN]
+        if not churned:
+            return
+        step = ledger.step(fact.subscription, fact.at, now)
+        if step is None or step.kind is not Kind.CHURN:
+            return
+        base = paid_at_start(ledger, churned, now)
+        rate = self.rules.churn_rate_daily
+        if rate is not None:
+            if churned / base < rate:
+                yield churned / (base * rate)
+                return
+            yield self._report(fact, gone(ledger, now), base, rate * base)
+            return
+        least = CHURNED_MIN if ledger.warm(now) else CHURNED_MIN_COLD
+        if churned < max(least, SHARE_MIN * base):
+            yield churned / max(least, SHARE_MIN * base)
+            return
+        sudden = [one for one in gone(ledger, now) if not announced(ledger, one)]
+        usual = max(self._usually(now), ORDINARY * base)
+        if len(sudden) >= max(least, SHARE_MIN * base) and tail(len(sudden), usual) < CHANCE[self.rules.sensitivity]:
+            yield self._report(fact, sudden, base, usual)
+
+    def _usually(self, now: int) -> float:
+        if now // DAY != self._usual_day:
+            steps = self.ledger.movements(now - (USUAL_DAYS + 1) * DAY)
+            ended = sum(step.kind is Kind.CHURN and step.at < now - DAY for step in steps)
+            self._usual_day, self._usual = now // DAY, ended / USUAL_DAYS
+        return self._usual
+
+    def _report(self, fact: SubscriptionState, ended: list[Movement], base: int, usual: float) -> Finding:
+        lost: dict[str, int] = {}
+        for step in ended:
+            lost[step.currency] = lost.get(step.currency, 0) - step.amount
+        amounts = " + ".join(format_money(amount, currency) for currency, amount in sorted(lost.items()))
+        warm = self.ledger.warm(fact.at)
+        subscriptions = [step.subscription for step in ended[-EXAMPLES_MAX:]]
+        evidence: dict[str, Any] = {
+            "observed": len(ended),
+            "expected": round(usual, 1),
+            "active": base,
+            "percent": round(len(ended) / base * 100, 1),
+            "mrr_lost": amounts,
+            "subscriptions": subscriptions,
+            "window_s": DAY // SECOND,
+            "since": moment(ended[0].at) if ended else moment(fact.at),
+            "links": links(subscriptions[-5:]),
+            "first": "Open a few of these: who ended them, customers, failed payments or a script? What do they share?",
+        } | ({} if warm else {"warming_up": True})
+        early = "" if warm else "; not every subscription is known yet"
+        title = f"{len(ended)} of {base} subscriptions ended within 24 h ({amounts} a month){early}"
+        return self.anomaly("account", Severity.WARNING, fact.at, title, evidence, (fact.event,), quiet_s=DAY // SECOND)
+
+    def save(self) -> Any:
+        """What is usual."""
+        return [self._usual_day, self._usual]
+
+    def load(self, state: Any) -> None:
+        """What `save` gave."""
+        self._usual_day, self._usual = state
+
+
+def paid_at_start(ledger: Ledger, churned: int, now: int) -> int:
+    """How many subscriptions were paid for 24 hours ago; where we look for less than a day, all that ever were."""
+    kinds, paying = ledger.kinds(now), ledger.paying.total()
+    if ledger.began is not None and ledger.began > now - DAY:
+        return paying + churned
+    return max(churned, paying + churned - kinds[Kind.NEW] - kinds[Kind.REACTIVATION])
+
+
+def gone(ledger: Ledger, now: int) -> list[Movement]:
+    """The ends of the last 24 hours."""
+    return [step for step in ledger.recent(now) if step.kind is Kind.CHURN]
+
+
+def announced(ledger: Ledger, end: Movement) -> bool:
+    """Its end had been known before it came."""
+    before = [one for one in lasting(ledger.records[end.subscription].versions) if one.at < end.at]
+    return bool(before) and (before[-1].cancel_at_period_end or before[-1].cancel_at is not None)
+
+
+def tail(count: int, mean: float) -> float:
+    """How likely are `count` or more of what comes at random, `mean` on average: Poisson, bounded from above."""
+    if count <= mean:
+        return 1.0
+    return exp(count * log(mean) - mean - lgamma(count + 1)) / (1 - mean / (count + 1))
