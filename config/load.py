@@ -28,6 +28,15 @@ def load(path: Path | None) -> Settings:
         raise BadInput(f"environment: {error}") from None
 
 
+IN_PLAIN_WORDS = {
+    "missing": "is missing",
+    "string_type": "expected text; put it in quotes",
+    "tuple_type": "expected a list",
+    "model_type": "expected keys and values",
+    "string_pattern_mismatch": "is not of the form expected here (see docs/configuring.md)",
+}
+
+
 def faults(error: ValidationError) -> Iterator[str]:
     """Each fault as `key.path: what is wrong`; values are never quoted from the input, they may be secrets."""
     seen = set()
@@ -36,6 +45,7 @@ def faults(error: ValidationError) -> Iterator[str]:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = f"unknown key{_suggestion(item['loc'])}"
+        message = IN_PLAIN_WORDS.get(item["type"], message)
         if item["type"] == "union_tag_invalid":
             message = f"type: expected one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
         line = f"{where}: {message}" if where else message

@@ -1,21 +1,20 @@
 """Every setting, once: its key, type, default and reason. YAML < environment < systemd credentials."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.paths import default_data_dir, default_socket
-from config.types import Address, Duration, SecretUrl, Token
+from config.types import Address, Count, Duration, FilePath, SecretUrl, Timezone, Token
 
 SIGNALS = frozenset(
     "decline_spike card_testing refund_spike refund_exceeds_charge dispute_spike duplicate_charge negative_invoice "
     "revenue_drop mrr_drop churn_spike cancellation_cluster subscription_spike signup_drop silent_lapse "
     "renewals_missing webhook_lag webhook_silence signature_failures currency_mismatch billing_period_drift "
-    "plan_downgrade amount_outlier bulk_plan_change".split()
+    "plan_downgrade amount_outlier bulk_plan_change thin_events".split()
 )
-"""The names of the billing signals; they are API."""
+"""What the watch may say of a tenant; the names are API."""
 
 Level = Literal["info", "warning", "critical"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -31,7 +30,7 @@ class Section(BaseModel):
 class Control(Section):
     """The Unix socket that the commands talk to."""
 
-    socket: Path = Field(default_factory=default_socket)
+    socket: FilePath = Field(default_factory=default_socket)
 
 
 class Logging(Section):
@@ -58,11 +57,11 @@ class BillingAlerts(Section):
     """The owner's fixed rules. null: the adaptive detectors alone decide."""
 
     revenue_drop_percent: Annotated[float, Field(gt=0, le=100)] | None = None
-    refund_spike_count: Annotated[int, Field(ge=1)] | None = None
+    refund_spike_count: Count | None = None
     churn_rate_daily: Fraction | None = None
-    customer_decline_count: Annotated[int, Field(ge=1)] | None = 5
+    customer_decline_count: Count | None = 5
     failure_rate: Fraction | None = None
-    failure_min_attempts: Annotated[int, Field(ge=1)] = 10
+    failure_min_attempts: Count = 10
     sensitivity: Literal["low", "normal", "high"] = "normal"
     disabled: tuple[str, ...] = ()
 
@@ -78,8 +77,8 @@ class BillingAlerts(Section):
 class RateLimit(Section):
     """What one tenant may send, beyond which it is answered 429."""
 
-    per_second: Annotated[float, Field(gt=0)] = 500
-    burst: Annotated[int, Field(ge=1)] = 5000
+    per_second: Annotated[float, Field(gt=0, le=1_000_000)] = 500
+    burst: Count = 5000
 
 
 class Tenant(Section):
@@ -224,7 +223,13 @@ class QuietHours(Section):
 
     start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
     end: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    timezone: str = "UTC"
+    timezone: Timezone = "UTC"
+
+    @model_validator(mode="after")
+    def _some_hours(self) -> Self:
+        if self.start == self.end:
+            raise ValueError("start and end are the same; leave quiet_hours out for none")
+        return self
 
 
 class Alerts(Section):
@@ -248,8 +253,8 @@ class Universe(Section):
     """What may be traded."""
 
     symbols: tuple[str, ...] = ("AAPL", "MSFT")
-    membership: Path | None = None
-    sectors: Path | None = None
+    membership: FilePath | None = None
+    sectors: FilePath | None = None
 
 
 class StrategyChoice(Section):
@@ -267,7 +272,7 @@ class Risk(Section):
     max_gross: Annotated[float, Field(gt=0)] = 1.0
     max_symbol: Fraction = 0.2
     max_sector: Fraction = 0.5
-    max_orders_per_minute: Annotated[int, Field(ge=1)] = 60
+    max_orders_per_minute: Count = 60
     price_collar: Fraction = 0.05
     stale_after: Duration = 180.0
     cooldown_after_stop: Duration = 604800.0
@@ -294,10 +299,10 @@ class Trading(Section):
     stream_url: str | None = None
     capital_per_strategy: Annotated[float, Field(gt=0)] | None = None
     fraction: Fraction = 0.1
-    max_positions: Annotated[int, Field(ge=1)] = 10
+    max_positions: Count = 10
     universe: Universe = Universe()
     strategies: tuple[str | StrategyChoice, ...] | None = None  # null: all ten
-    strategies_dir: Path | None = None
+    strategies_dir: FilePath | None = None
     overlays: tuple[Literal["sector_rotation"], ...] = ()
     costs: str = "default"
     risk: Risk = Risk()
@@ -330,7 +335,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    data_dir: Path = Field(default_factory=default_data_dir)
+    data_dir: FilePath = Field(default_factory=default_data_dir)
     control: Control = Control.model_construct()
     logging: Logging = Logging()
     retention: Retention = Retention()

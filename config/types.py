@@ -1,9 +1,12 @@
 """The small types settings are made of: durations, addresses, money-free words."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -17,14 +20,17 @@ def seconds(text: Any) -> float:
     raise ValueError(f"expected a duration such as 90s, 5m, 2h or 7d, not {text!r}")
 
 
-def positive(value: float) -> float:
-    """A duration that is not nothing."""
-    if value <= 0:
-        raise ValueError("must be longer than 0s")
+LONGEST_S = 10 * 366 * 86400.0
+
+
+def bounded(value: float) -> float:
+    """A duration that is something, and that a clock can count."""
+    if not 0 < value <= LONGEST_S:
+        raise ValueError("must be longer than 0s and at most 3660d")
     return value
 
 
-Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(positive)]
+Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(bounded)]
 """Seconds, written as 90s, 5m, 2h or 7d."""
 
 
@@ -42,14 +48,48 @@ def address(text: str) -> str:
     return text
 
 
+def whole(number: Any) -> Any:
+    """YAML's true and false are no numbers, though Python takes them for 1 and 0."""
+    if isinstance(number, bool):
+        raise ValueError("expected a whole number")  # noqa: TRY004 - pydantic reports ValueErrors
+    return number
+
+
+Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1_000_000)]
+"""So many, at least one."""
+
+
+def timezone(name: str) -> str:
+    """A name that the time zone database knows."""
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, ImportError, LookupError):
+        raise ValueError(f"no time zone is named {name!r}; expected one such as Europe/Berlin") from None
+    return name
+
+
+Timezone = Annotated[str, AfterValidator(timezone)]
+
+
+def nameable(path: Path) -> Path:
+    """A path that a file system can hold."""
+    if "\0" in str(path):
+        raise ValueError("a path cannot hold a NUL character")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(nameable)]
+
 Address = Annotated[str, AfterValidator(address)]
 """host:port. A string, so that it needs no quoting in an environment variable."""
 
 
 def url(secret: SecretStr) -> SecretStr:
     """Only the form is checked here; the host is checked when it is called."""
-    if not re.match(r"https?://[^\s/]+", secret.get_secret_value()):
+    parts = urlsplit(secret.get_secret_value())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("expected an http:// or https:// address")
+    _ = parts.port  # raises ValueError where it is none
     return secret
 
 

@@ -5,6 +5,7 @@ import socket
 import stat
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiohttp import web
 
 from actors.kernel.actor import Actor
 from config.errors import UserError
-from daemon.office import Office
+from daemon.office import LIMIT_MAX, Office
 
 log = structlog.get_logger()
 
@@ -97,8 +98,10 @@ class Control(Actor[None]):
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         limit = request.query.get("limit")
-        if limit is not None and not limit.isdecimal():
-            raise web.HTTPBadRequest(reason="limit: expected a whole number")
+        if limit is not None and (not limit.isdecimal() or int(limit) > LIMIT_MAX):
+            raise web.HTTPBadRequest(
+                reason=f"limit: expected a whole number up to {LIMIT_MAX}; without it all are listed"
+            )
         since = request.query.get("since")
         pages = self._office.events(
             tenant=request.query.get("tenant"),
@@ -108,8 +111,10 @@ class Control(Actor[None]):
         )
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        async for page in pages:
-            await response.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in page))
+        # Whoever followed the events may leave at any time.
+        with suppress(ConnectionResetError):
+            async for page in pages:
+                await response.write(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in page))
         return response
 
 

@@ -1,8 +1,10 @@
 """The demo: the real daemon, a simulated shop that posts to it over HTTP, and a clock that runs ahead."""
 
 import json
+import select
 import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -88,16 +90,28 @@ class Story:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(trade)
             tasks.start_soon(self._close_on_signal, daemon)
+            tasks.start_soon(self._close_without_reader, daemon)
             await daemon.run(ready=opened.set, obey_signals=False)
             tasks.cancel_scope.cancel()
 
     async def _close_on_signal(self, daemon: Daemon) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
-                if self._shopping is None:
-                    daemon.stop()
-                else:
-                    self._shopping.cancel()
+                self._close(daemon)
+
+    async def _close_without_reader(self, daemon: Daemon) -> None:
+        """`demo | head` has seen enough when head has."""
+        reader = select.poll()
+        reader.register(sys.stdout, select.POLLERR)
+        while not reader.poll(0):
+            await io_sleep(1.0)
+        self._close(daemon)
+
+    def _close(self, daemon: Daemon) -> None:
+        if self._shopping is None:
+            daemon.stop()
+        else:
+            self._shopping.cancel()
 
     async def _sum(self, daemon: Daemon, shop: Shop, seconds: float, virtual_seconds: int) -> dict[str, Any]:
         """As INTERFACES promises for `demo --json`, once all that was sent is scored and told."""

@@ -54,9 +54,9 @@ def _running(path: Path) -> bool:
 
 def _secrecy(config: Path) -> Finding:
     mode = stat.S_IMODE(config.stat().st_mode)
-    if mode & 0o007:
-        return Finding("config", well=False, says=f"everybody can read {config}; chmod 640 {config}")
-    return Finding("config", well=True, says=f"{config}, not readable by everybody")
+    if mode & 0o077:
+        return Finding("config", well=False, says=f"others can read the secrets in {config}; chmod 600 {config}")
+    return Finding("config", well=True, says=f"{config}, readable by its owner alone")
 
 
 def _tenants(settings: Settings) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,9 +42,7 @@ class Logs:
                 self._json if style == "json" else _console(),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(0),
-            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
-            if style == "json"
-            else structlog.PrintLoggerFactory(sys.stderr),
+            logger_factory=lambda *_: _Lines(),
             cache_logger_on_first_use=False,
         )
         # Libraries (aiohttp, asyncio) speak to the standard logging; what they say ends in the same stream.
@@ -77,6 +76,18 @@ class Logs:
         line = orjson.dumps(fields, default=str)
         # Under systemd the prefix becomes the journal's priority, so that `journalctl -p warning` works.
         return PRIORITIES[fields["level"]] + line if self._journal else line
+
+
+class _Lines:
+    """Writes lines to stderr. One that cannot be written (disk full, reader gone) is lost, and nothing else is."""
+
+    def msg(self, line: bytes | str) -> None:
+        data = line if isinstance(line, bytes) else line.encode(errors="replace")
+        with suppress(OSError):
+            sys.stderr.buffer.write(data + b"\n")
+            sys.stderr.buffer.flush()
+
+    log = debug = info = warning = error = critical = exception = fatal = failure = msg
 
 
 def censor(_logger: object, _method: str, fields: Fields) -> Fields:

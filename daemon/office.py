@@ -18,11 +18,13 @@ from actors.kernel.tree import ActorStatus
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity
 from config.errors import BadInput, UserError
-from config.types import seconds
+from config.types import bounded, seconds
 from daemon.logs import LEVELS, Logs
 
 Row = dict[str, Any]
 PAGE = 1000
+LIMIT_MAX = 100_000
+ID_MAX = 2**63
 ANSWER_WITHIN_S = 10.0
 
 
@@ -175,7 +177,7 @@ class Office:
     async def snooze(self, body: Row, uid: int) -> Row:
         """Silent until `duration` from now."""
         try:
-            until = self._clock.now() + round(seconds(body.get("duration")) * SECOND)
+            until = self._clock.now() + round(bounded(seconds(body.get("duration"))) * SECOND)
         except ValueError as error:
             raise BadInput(f"duration: {error}") from None
         return await self._command("snooze", body, uid, until=until)
@@ -244,13 +246,20 @@ class Office:
         target = body.get("target")
         if not isinstance(target, str) or not target.startswith("/"):
             raise BadInput("target: expected an absolute path")
-        return {"target": target, "bytes": await self._store.backup(Path(target))}
+        try:
+            return {"target": target, "bytes": await self._store.backup(Path(target))}
+        except (OSError, ValueError) as error:
+            raise UserError(f"{target!r}: cannot be written: {error}") from None
 
     async def revive(self, body: Row, uid: int) -> Row:
         """Append a dead letter to the log anew."""
         del uid
         letter = body.get("id")
-        if not isinstance(letter, int) or not await self._store.revive(letter, self._clock.now()):
+        if (
+            not isinstance(letter, int)
+            or not 0 < letter < ID_MAX
+            or not await self._store.revive(letter, self._clock.now())
+        ):
             raise BadInput(f"no dead letter has the id {letter!r}; nightdesk dead-letters lists them")
         return {"id": letter}
 
@@ -288,8 +297,8 @@ def parse_time(text: str, now: int, field: str) -> int:
         if "T" in text or text.count("-") == 2:
             moment = datetime.fromisoformat(text)
             return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
-        return now - round(seconds(text) * SECOND)
-    except ValueError:
+        return now - round(bounded(seconds(text)) * SECOND)
+    except (ValueError, OverflowError):
         raise BadInput(f"{field}: expected a time such as 2026-11-22T02:00:00Z or 2h, not {text!r}") from None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from config.errors import BadInput
 from config.load import load
 from config.settings import Settings
 
@@ -47,6 +48,11 @@ class Reload:
     async def __call__(self) -> dict[str, list[str]]:
         """What changed, and what waits for a restart. Raises BadInput with every fault, and then changes nothing."""
         wanted = load(self._config)
+        if self._in_force.billing.tenants and not wanted.billing.tenants:
+            # An editor that saves half a file must not send Stripe away.
+            raise BadInput(
+                "billing.tenants: the config names none any more; nothing was changed (to watch nobody, restart)"
+            )
         changed = difference(self._in_force, wanted)
         waiting = [key for key in changed if not key.startswith(LIVE)]
         self._in_force = _live_part(self._in_force, wanted)

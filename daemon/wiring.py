@@ -98,8 +98,8 @@ def without_effect(settings: Settings) -> list[str]:
     keys = {
         "trading.enabled": settings.trading.enabled,
         "watch.uptime": bool(settings.watch.uptime),
-        "alerts.digest": "digest" in settings.alerts.model_fields_set,
-        "web.listen": "web" in settings.model_fields_set and settings.web.listen is not None,
+        "alerts.digest": settings.alerts.digest not in (said.Digest(), said.Digest(every=None)),
+        "web.listen": settings.web.listen not in (said.Web().listen, None),
         "billing.tenants.api_key": any(tenant.api_key for tenant in tenants),
         "billing.tenants.read_key": any(tenant.read_key for tenant in tenants),
     }

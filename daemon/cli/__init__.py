@@ -1,6 +1,7 @@
 """The command line. Each module holds one command group and imports what is heavy only when its command runs."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -29,11 +30,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. What the user can mend is one line on stderr, never a traceback."""
     arguments = parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"nightdesk: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader (head, less) went away; give the interpreter's last flush somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _let_go_of_stdout()
+        print("nightdesk: the output cannot be written: no space left on device", file=sys.stderr)
+        return 1
+
+
+def _let_go_of_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

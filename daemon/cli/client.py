@@ -14,6 +14,7 @@ from config.errors import BadInput, DaemonUnreachable, UserError
 from config.paths import default_socket
 
 TIMEOUT_S = 30.0
+READ_BYTES = 1 << 16
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -71,8 +72,13 @@ class Client:
         with closing(_UnixConnection(self._path)) as connection:
             response = self._request(connection, "GET", path)
             connection.sock.settimeout(None)
-            for line in response:
-                yield line.decode().rstrip("\n")
+            rest = b""
+            try:
+                while data := response.read1(READ_BYTES):
+                    *lines, rest = (rest + data).split(b"\n")
+                    yield from (line.decode() for line in lines)
+            except (http.client.HTTPException, OSError):
+                raise DaemonUnreachable("the daemon broke off; what was printed is not all (see its log)") from None
 
     def _whole(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         with closing(_UnixConnection(self._path)) as connection:

@@ -12,7 +12,7 @@ from daemon.cli.words import Commands
 
 SERVICE_CONFIGS = Path("/etc")
 TEMPLATE = """\
-# Written by nightdesk init. Every key, its default and its reason: nightdesk config schema
+# Written by nightdesk init. What else may stand here: nightdesk config show, and docs/configuring.md.
 data_dir: {data_dir}
 control: {{socket: {socket}}}
 billing:
@@ -133,7 +133,7 @@ def init(arguments: argparse.Namespace) -> int:
     text = TEMPLATE.format(
         data_dir=arguments.data_dir or (SYSTEM_DATA_DIR if of_service else "./data"),
         socket=SYSTEM_SOCKET if of_service else "./nightdesk.sock",
-        listen=arguments.listen,
+        listen=json.dumps(arguments.listen),
         tenant=json.dumps(tenant),
         token=json.dumps(own_token),
         secret=json.dumps(secret),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from config.errors import BadInput
 from daemon.cli.client import connect
 from daemon.cli.tables import clock_time, emit, pairs, show
 from daemon.cli.top import top
@@ -48,10 +49,10 @@ def register(commands: Commands) -> None:
         "channel", nargs="?", help="its name in the config"
     )
     command(commands, "loglevel", loglevel, "what the daemon logs, until its next restart").add_argument(
-        "level", help="debug, info, warning or error"
+        "level", help="debug, info, warning, error or critical"
     )
     top_ = command(commands, "top", top, "what goes on, refreshed every second until Ctrl-C")
-    top_.add_argument("-n", "--times", type=int, metavar="N", help="refresh N times only")
+    top_.add_argument("-n", "--times", type=int, metavar="N", help="show it N times only")
 
     letters = command(commands, "dead-letters", dead_letters, "inputs that crashed their reader three times")
     letters.add_argument("action", nargs="?", choices=("list", "replay"), default="list")
@@ -207,6 +208,8 @@ def loglevel(arguments: argparse.Namespace) -> int:
 def dead_letters(arguments: argparse.Namespace) -> int:
     """List the dead letters, or read one once more."""
     if arguments.action == "replay":
+        if arguments.id is None:
+            raise BadInput("which one? nightdesk dead-letters lists them")
         return _change(arguments, "/dead-letters/replay", {"id": arguments.id}, "dead letter {id} is read once more")
     rows = connect(arguments).get("/dead-letters")["dead_letters"]
     if arguments.json:

@@ -7,6 +7,9 @@ from pathlib import Path
 from config.errors import BadInput
 from daemon.cli.words import Commands
 
+FASTEST = 100_000
+LONGEST_S = 31 * 86400
+
 
 def register(commands: Commands) -> None:
     """Add the commands."""
@@ -56,10 +59,10 @@ def demo(arguments: argparse.Namespace) -> int:
     """The demo's story."""
     from daemon.demo import run_demo  # noqa: PLC0415 - as run
 
-    if arguments.speed < 1:
-        raise BadInput("--speed: must be 1 or more")
-    if arguments.seconds is not None and arguments.seconds <= 0:
-        raise BadInput("--seconds: must be more than 0")
+    if not 1 <= arguments.speed <= FASTEST:
+        raise BadInput(f"--speed: must be between 1 and {FASTEST}")
+    if arguments.seconds is not None and not 0 < arguments.seconds <= LONGEST_S:
+        raise BadInput(f"--seconds: must be more than 0 and at most {LONGEST_S}")
     if not 0 <= arguments.port <= 65535:
         raise BadInput("--port: must be between 0 and 65535")
     return run_demo(arguments.seconds, arguments.speed, arguments.seed, arguments.port, as_json=arguments.json)

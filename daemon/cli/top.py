@@ -1,10 +1,12 @@
 """`nightdesk top`: what goes on, on one screen, again and again."""
 
 import argparse
+import sys
 import threading
 from itertools import count
 from typing import Any
 
+from config.errors import BadInput
 from daemon.cli.client import connect
 from daemon.cli.tables import clock_time, emit, show
 
@@ -16,6 +18,8 @@ NEWEST = 10
 def top(arguments: argparse.Namespace) -> int:
     """Until Ctrl-C, or as often as told; with --json once, or one object a time."""
     client = connect(arguments)
+    if arguments.times is not None and arguments.times < 1:
+        raise BadInput("--times: must be 1 or more")
     times = range(arguments.times) if arguments.times else range(1) if arguments.json else count()
     pause, before = threading.Event(), None
     try:
@@ -35,7 +39,7 @@ def top(arguments: argparse.Namespace) -> int:
 
 def _screen(now: dict[str, Any], before: dict[str, Any] | None) -> None:
     status = now["status"]
-    print(CLEAR, end="")
+    print(CLEAR if sys.stdout.isatty() else "", end="")
     print(
         f"nightdesk {status['version']}  up {status['uptime_s']:.0f} s  {_per_second(now, before):.0f} events/s  "
         f"lag {status['events']['lag']}  restarts {status['actors']['restarts']}  "

@@ -130,6 +130,35 @@ def test_a_tenant_overrides_only_the_rules_it_sets(tmp_path: Path) -> None:
                 "nightdesk.yaml: trading.risk.stale_after: expected a duration such as 90s, 5m, 2h or 7d, not 'soon'",
             ],
         ),
+        (
+            "alerts: {quiet_hours: {start: '22:00', end: '07:00', timezone: Mars/X}}",
+            [
+                (
+                    "nightdesk.yaml: alerts.quiet_hours.timezone: no time zone is named 'Mars/X'; "
+                    "expected one such as Europe/Berlin"
+                )
+            ],
+        ),
+        (
+            "alerts: {quiet_hours: {start: '22:00', end: '22:00'}}",
+            ["nightdesk.yaml: alerts.quiet_hours: start and end are the same; leave quiet_hours out for none"],
+        ),
+        (
+            "billing: {alerts: {customer_decline_count: true, failure_min_attempts: 99999999999999999999}}",
+            [
+                "nightdesk.yaml: billing.alerts.customer_decline_count: expected a whole number",
+                "nightdesk.yaml: billing.alerts.failure_min_attempts: Input should be less than or equal to 1000000",
+            ],
+        ),
+        (
+            "alerts: {channels: [{name: x, type: slack, url: 'http://127.0.0.1:99999/'}]}",
+            ["nightdesk.yaml: alerts.channels[0].url: Port out of range 0-65535"],
+        ),
+        ('data_dir: "a\\0b"', ["nightdesk.yaml: data_dir: a path cannot hold a NUL character"]),
+        (
+            "retention: {log: 9999999d}",
+            ["nightdesk.yaml: retention.log: must be longer than 0s and at most 3660d"],
+        ),
         ("a: 1\na: 2", ["nightdesk.yaml:2: not valid YAML: the key 'a' stands twice"]),
         ("a: [", ["nightdesk.yaml:1: not valid YAML: expected the node content, but found '<stream end>'"]),
         ("- 1", ["nightdesk.yaml: expected keys and values, not a list"]),

@@ -95,7 +95,7 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(tmp_path: Path, capsys: pytes
     path.chmod(0o644)
     assert main(["doctor", "--config", str(path), "--json"]) == 1
     findings = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert "chmod 640" in findings["config"]["says"]
+    assert "chmod 600" in findings["config"]["says"]
     assert "its token can be guessed" in findings["tenant acme"]["says"]
     assert "is it an API key?" in findings["tenant globex"]["says"]
     assert "nobody would hear" in findings["channels"]["says"]

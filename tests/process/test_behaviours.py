@@ -158,6 +158,16 @@ def test_a_reload_names_what_needs_a_restart_until_it_is_done(ready: RunningDaem
     assert ready.ask("/reload", {}) == {"changed": [], "needs_restart": ["watch.host"]}
 
 
+def test_a_config_that_lost_its_tenants_is_not_taken(tmp_path: Path) -> None:
+    """An editor that saves half a file must not turn Stripe away."""
+    with running(tmp_path) as daemon:
+        daemon.config.write_text("")
+        code, said = nightdesk("reload", "--socket", daemon.socket)
+        assert (code, len(said)) == (2, 1)
+        assert "none is left; nothing was changed" in said[0]
+        assert daemon.deliver(charge()) == 200
+
+
 def test_tenants_are_strangers_to_each_other(tmp_path: Path) -> None:
     """20: A's signature opens nothing at B's address, and A's events are not among B's."""
     with running(tmp_path, start=False) as daemon:

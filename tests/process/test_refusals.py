@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.process.harness import RunningDaemon, nightdesk, running
+from config.errors import DaemonUnreachable
+from daemon.cli.client import Client
+from tests.process.harness import RunningDaemon, charge, nightdesk, running
 
 TENANT = {"name": "acme", "token": "t", "webhook_secrets": ["whsec_1"]}
 
@@ -112,6 +114,10 @@ def test_a_command_without_a_daemon(tmp_path: Path) -> None:
         (["restart", "nobody"], "no actor is named 'nobody'; there are: store"),
         (["dead-letters", "replay", "7"], "no dead letter has the id 7"),
         (["events", "--since", "yesterday"], "since: expected a time such as"),
+        (["events", "--limit", "99999999999999999999"], "limit: expected a whole number up to 100000"),
+        (["snooze", "inc_none", "0s"], "duration: must be longer than 0s"),
+        (["snooze", "inc_none", "99999999999d"], "duration: must be longer than 0s and at most"),
+        (["dead-letters", "replay", "9223372036854775808"], "no dead letter has the id"),
     ],
 )
 def test_orders_that_make_no_sense(ready: RunningDaemon, arguments: list[str], says: str) -> None:
@@ -141,3 +147,22 @@ def test_a_backup_does_not_overwrite(ready: RunningDaemon, tmp_path: Path) -> No
     assert (code, len(said)) == (1, 1)
     assert str(target) in said[0]
     assert target.read_bytes() == before
+
+
+def test_a_listing_that_is_cut_short_says_so(tmp_path: Path) -> None:
+    """The daemon is killed while it lists: exit 3, not a shorter list."""
+    with running(tmp_path) as daemon:
+        daemon.deliver(charge())
+        lines = Client(daemon.socket).lines("/events?follow=1")
+        next(lines)
+        daemon.kill()
+        with pytest.raises(DaemonUnreachable, match="what was printed is not all"):
+            next(lines)
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    with running(tmp_path, start=False) as daemon:
+        daemon.errors = Path("/dev/full")
+        daemon.start()
+        assert daemon.deliver(charge()) == 200
+        assert daemon.stop() == 0
