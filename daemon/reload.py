@@ -50,9 +50,7 @@ class Reload:
         wanted = load(self._config)
         if self._in_force.billing.tenants and not wanted.billing.tenants:
             # An editor that saves half a file must not send Stripe away.
-            raise BadInput(
-                "billing.tenants: the config names none any more; nothing was changed (to watch nobody, restart)"
-            )
+            raise BadInput("billing.tenants: none is left; nothing was changed (restart to watch nobody)")
         changed = difference(self._in_force, wanted)
         waiting = [key for key in changed if not key.startswith(LIVE)]
         self._in_force = _live_part(self._in_force, wanted)
