@@ -5,11 +5,12 @@ Times are UTC microseconds, amounts minor units of `currency` (three lower-case 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from actors.kernel.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Fact:
     """Something that happened, told by the event `event`."""
 
@@ -17,7 +18,7 @@ class Fact:
     event: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrival(Fact):
     """An event came in: the first fact of each, and the only one of those whose type means nothing to us."""
 
@@ -29,14 +30,14 @@ class Arrival(Fact):
     understood: bool  # other facts follow
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignaturesFailed(Fact):
     """So many deliveries were refused in the last minute, because their signature did not match. `event` is ""."""
 
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempt(Fact):
     """A payment was tried. `key` is the same for all events that announce this try (charge, else intent and second)."""
 
@@ -55,12 +56,12 @@ class Attempt(Fact):
     automatic: bool  # no request caused it: Stripe's own billing did
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepeatedAttempt(Attempt):
     """Another event about an attempt that was counted: it may know more (payer, invoice), yet adds none."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvoiceAttempt(Fact):
     """An invoice says that a payment for it was tried; counts only where no charge or payment intent tells the same."""
 
@@ -74,7 +75,7 @@ class InvoiceAttempt(Fact):
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvoiceLink(Fact):
     """Which payment paid which invoice: since basil the only place where the two meet."""
 
@@ -83,7 +84,7 @@ class InvoiceLink(Fact):
     charge: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChargeState(Fact):
     """A charge as it stands; `refunded` is cumulative."""
 
@@ -99,7 +100,7 @@ class ChargeState(Fact):
     disputed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefundState(Fact):
     """A refund as it stands: pending, requires_action, succeeded, failed or canceled."""
 
@@ -117,7 +118,7 @@ class RefundState(Fact):
         return self.status not in ("failed", "canceled")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DisputeOpened(Fact):
     """A customer disputed a charge at the bank."""
 
@@ -130,7 +131,7 @@ class DisputeOpened(Fact):
     due: int | None  # evidence must be in by then
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FraudWarning(Fact):
     """The card network reports a charge as fraud; a dispute tends to follow unless it is refunded."""
 
@@ -140,7 +141,7 @@ class FraudWarning(Fact):
     fraud_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetupAttempt(Fact):
     """A card was tried without money: what card testers prefer."""
 
@@ -151,7 +152,7 @@ class SetupAttempt(Fact):
     code: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PaymentMethodAttached(Fact):
     """A customer has a new card or account."""
 
@@ -160,7 +161,7 @@ class PaymentMethodAttached(Fact):
     payer: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CustomerState(Fact):
     """A customer exists, or no longer."""
 
@@ -169,7 +170,7 @@ class CustomerState(Fact):
     deleted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Discount:
     """A coupon on a subscription."""
 
@@ -180,7 +181,7 @@ class Discount:
     end: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """One line of a subscription. `unit_amount` is None where the price is tiered."""
 
@@ -196,7 +197,7 @@ class Item:
     period_end: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SubscriptionState(Fact):
     """A subscription as it stood at `at`; `previous` holds what the update changed, as it was before.
 
@@ -222,7 +223,7 @@ class SubscriptionState(Fact):
     previous_items: tuple[Item, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvoiceLine:
     """One line of an invoice."""
 
@@ -234,7 +235,7 @@ class InvoiceLine:
     period_end: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InvoiceState(Fact):
     """An invoice as it stood at `at`."""
 

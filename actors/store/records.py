@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from actors.kernel.frozen import frozen
+
 DAEMON = ""
 """The tenant of what concerns the daemon itself."""
 
@@ -22,7 +24,7 @@ class Kind(IntEnum):
     ALARM = 6  # something the daemon noticed about itself or its surroundings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewEntry:
     """An input on its way into the log."""
 
@@ -34,7 +36,7 @@ class NewEntry:
     archive: bytes | None = None  # events only: the body to keep, before compression
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogEntry:
     """An input in the log. `data` of an event is its projection: `id`, `type`, `created` and allowlisted fields."""
 
@@ -45,7 +47,7 @@ class LogEntry:
     data: Json
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Appended:
     """The entry is on disk, under `seq`; a duplicate changed nothing and bears the seq of the first."""
 
@@ -53,7 +55,7 @@ class Appended:
     duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Committed:
     """Entries up to `last` are on disk; carries them, in order, so that a reader that keeps up reads no log."""
 

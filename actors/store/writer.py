@@ -3,9 +3,9 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from actors.kernel.frozen import frozen
 from actors.store.log import Log, Packed
 from actors.store.records import LogEntry, NewEntry
 
@@ -16,7 +16,7 @@ class DiskFailed(Exception):
     """What is on disk is not known: only starting again from it is safe."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Append:
     """An entry to append, and who waits for it."""
 
@@ -24,7 +24,7 @@ class Append:
     done: "asyncio.Future[Any]"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen
 class Change:
     """Any other write, and who waits for its result."""
 
@@ -35,7 +35,7 @@ class Change:
 Request = Append | Change
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of a batch that is on disk: each request's result or its own error, and what the log gained."""
 
