@@ -44,10 +44,11 @@ class CardTesting(Detector):
             return
         if not self._another_card(fact, now):
             return
-        second, now_s, declined = fact.at // SECOND, now // SECOND, not fact.succeeded
-        surge = self._surges.count(second, now_s, SURGE_THRESHOLDS[self.rules.sensitivity], marked=declined)
-        if not declined:
+        second, limit = fact.at // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity]
+        if fact.succeeded:
+            self._surges.add(second, limit)
             return
+        surge = self._surges.count(second, now // SECOND, limit, marked=True)
         new = not fact.customer or fact.customer in self._newcomers
         self._examples.append([second, fact.event, fact.customer, fact.code, new])
         if surge is None:
