@@ -8,7 +8,7 @@ from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from actors.billing.facts import Fact, InvoiceState, SubscriptionState
-from actors.billing.versions import Version, lasting, opening, version_of
+from actors.billing.versions import Version, last_of, lasting, opening, version_of
 from actors.kernel.clock import SECOND
 
 VERSIONS_MAX = 64  # of one subscription, the newest
@@ -74,9 +74,10 @@ class Record:
     @property
     def last(self) -> Version | None:
         """As it is."""
-        for version in reversed(self.versions):
-            return lasting(one for one in self.versions if one.at == version.at)[-1]
-        return None
+        versions = self.versions
+        if len(versions) > 1 and versions[-2].at == versions[-1].at:
+            return last_of([version for version in versions if version.at == versions[-1].at])
+        return versions[-1] if versions else None
 
     @property
     def paid_at(self) -> int | None:

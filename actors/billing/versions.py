@@ -1,7 +1,7 @@
 """What a subscription was at each time it was told of, in short, and which of several in one second came last."""
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from actors.billing.facts import SubscriptionState
@@ -122,8 +122,10 @@ def last_of(rivals: list[Version]) -> Version:
     return max(rivals, key=rank)
 
 
-def lasting(versions: Iterable[Version]) -> list[Version]:
+def lasting(versions: Sequence[Version]) -> Sequence[Version]:
     """Of versions in the order of time, those that outlived their second."""
+    if all(one.at < after.at for one, after in pairwise(versions)):
+        return versions
     return [last_of(list(rivals)) for _, rivals in groupby(versions, key=lambda version: version.at)]
 
 

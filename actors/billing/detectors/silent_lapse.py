@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
@@ -51,13 +52,13 @@ class SilentLapse(LedgerDetector):
         records = self.ledger.records
         last_seen = max((record.paid_at or 0 for record in records.values()), default=0)
         for id_, record in records.items():
-            if record.paid_at is None and last_seen < now - PAYMENTS_SEEN:
+            last, paid = record.last, record.paid_at
+            if last is None or id_ in self._told or (paid is None and last_seen < now - PAYMENTS_SEEN):
                 continue
             since = unpaid_since(record)
-            last = record.last
-            if last and since is not None and id_ not in self._told and now >= since + patience(last):
+            if since is not None and now >= since + patience(last):
                 self._told[id_] = since
-                yield self._report(id_, last, since, now, paid=record.paid_at is not None)
+                yield self._report(id_, last, since, now, paid=paid is not None)
         self._told = {id_: since for id_, since in self._told.items() if id_ in records}
 
     def _report(self, id_: str, last: Version, since: int, now: int, *, paid: bool) -> Finding:
@@ -97,10 +98,10 @@ def unpaid_since(record: Record) -> int | None:
     return max(record.paid_at or record.versions[0].at, last.trial_end or 0, active_since(record.versions))
 
 
-def active_since(versions: list[Version]) -> int:
+def active_since(versions: Sequence[Version]) -> int:
     """When it last became active; 0: it always was, as far as is known."""
     since = 0
-    for before, after in zip(states := lasting(versions), states[1:], strict=False):
+    for before, after in pairwise(lasting(versions)):
         if after.status == "active" and (before.status != "active" or (before.paused and not after.paused)):
             since = after.at
     return since
