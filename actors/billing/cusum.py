@@ -19,7 +19,8 @@ BINS_PER_HOUR = HOUR_S // BIN_S
 WINDOW_BINS = 24
 IDLE_BINS_MAX = 8 * 7 * 24 * BINS_PER_HOUR  # after so long nearly all is forgotten; no gap is stepped through further
 ALARM_GAP_BINS = BINS_PER_HOUR  # an hour without any ends a surge: what comes after it is judged afresh
-EVENTS_MIN = 6
+EVENTS_MIN = 5
+FAILED_MIN = 6
 RATIOS = (3.0, 8.0, 25.0)  # how many times the usual rate a surge may have
 ODDS = (2.5, 5.0, 10.0)  # how many times the usual odds a share may have
 SURGE_THRESHOLDS = {"low": 18.0, "normal": 12.0, "high": 8.0}
@@ -256,7 +257,7 @@ class Share:
             for at, (tried, failed) in steps:
                 total = summed(total, at, tried, failed, odds, usual)
             w, all_tried, all_failed, since = total
-            if all_failed >= EVENTS_MIN and (best is None or w / limit > best.score):
+            if all_failed >= FAILED_MIN and (best is None or w / limit > best.score):
                 until = (steps[-1][0] + 1) * BIN_S
                 best = Surge(w / limit, int(all_tried), int(all_failed), all_tried * usual, int(since) * BIN_S, until)
         return best
@@ -359,6 +360,10 @@ class Lull:
     def score(self, limit: float) -> float:
         """W over the threshold, which the dispersion widens; beyond 1 too much is missing."""
         return self._w / (limit * self.rate.dispersion(daily=False))
+
+    def bound(self, limit: float) -> None:
+        """However long it lasted: it takes no longer to be over."""
+        self._w = min(self._w, 1.2 * limit * self.rate.dispersion(daily=False))
 
     def when(self, limit: float) -> int | None:
         """The second at which the score will be 1 if nothing comes; None: not within eight weeks."""

@@ -63,7 +63,7 @@ def test_trials_that_end_unpaid_were_no_customers() -> None:
     night = business(Night(churn_rate_daily=0.05))
     night.deliver(*(subscribed(30 * DAY, 200 + n, status="trialing") for n in range(10)), at=30 * DAY)
     night.deliver(*(ended(NOW, 200 + n) for n in range(10)), at=NOW)
-    assert night.incidents() == []
+    assert night.incidents("churn_spike") == []
 
 
 def test_the_same_end_told_twice_is_one() -> None:

@@ -44,3 +44,12 @@ def test_the_later_life_of_a_dispute_is_noise(what: str) -> None:
     night = Night()
     night.deliver(*(dispute(at, at, f"charge.dispute.{what}") for at in range(5)))
     assert night.incidents() == []
+
+
+def test_one_dispute_a_day_for_a_week_is_a_wave_where_there_was_none_for_a_month() -> None:
+    """Never three within a day; slower than any count, and still far from usual."""
+    night = Night()
+    night.deliver(*(dispute(40 * 86_400 * n, n) for n in range(2)))
+    assert {incident.severity for incident in night.incidents()} == {Severity.INFO}
+    night.deliver(*(dispute(90 * 86_400 + 43_200 * n, 10 + n) for n in range(12)))
+    assert night.incidents("dispute_spike")[-1].severity is Severity.WARNING

@@ -47,7 +47,7 @@ def test_a_night_as_quiet_as_every_night_is_no_silence() -> None:
 
 
 def test_a_few_hours_of_history_are_enough_to_notice_but_it_is_said() -> None:
-    night = lived(*steady(1, 60)[:240])
+    night = lived(*steady(1, 60)[:540])
     night.pass_minutes(180)
     incident = night.only("webhook_silence")
     assert incident.evidence["warming_up"] is True

@@ -2,8 +2,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from actors.billing.cusum import SURGE_THRESHOLDS, Surges
 from actors.billing.detectors.base import Detector, Finding, Recent, Rules
-from actors.billing.detectors.evidence import links, moment
+from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.facts import DisputeOpened, FraudWarning
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
@@ -15,18 +16,20 @@ LISTED_MAX = 20
 
 
 class DisputeSpike(Detector):
-    """Customers or their banks take money back. Each is told; several within a day are a warning.
+    """Customers or their banks take money back. Each is told; several within a day are a warning, and so is a wave.
 
     A card network's early fraud warning comes before the dispute, while a refund still prevents it, so already the
     first one is a warning.
     """
 
     signal = "dispute_spike"
+    version = 2
     reads: ClassVar = (DisputeOpened, FraudWarning)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._disputes: Recent[list[Any]] = Recent(WINDOW_S * SECOND, 1_000)
+        self._surges = Surges(prior_per_day=1 / 30, prior_days=30.0)
         self._warnings: Recent[list[Any]] = Recent(WINDOW_S * SECOND, 1_000)
 
     def observe(self, fact: DisputeOpened | FraudWarning, now: int) -> Iterator[Finding]:
@@ -39,12 +42,20 @@ class DisputeSpike(Detector):
             yield self._report("early_fraud", Severity.WARNING, fact.at, title, rows, 0, first)
             return
         row = [fact.at, fact.event, fact.charge, fact.amount, fact.currency]
-        self._disputes.put(fact.dispute or fact.event, row, now)
+        key, second, wave = fact.dispute or fact.event, fact.at // SECOND, None
+        if key not in self._disputes:
+            wave = self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity])
+        self._disputes.put(key, row, now)
         rows = self._within_a_day(self._disputes, now)
         severity = Severity.WARNING if len(rows) >= DISPUTES_MIN else Severity.INFO
         title = f"{len(rows)} dispute{'s' * (len(rows) > 1)} within a day ({totals(rows)})"
         due = f" before {moment(fact.due)}" if fact.due is not None else ""
-        yield self._report("account", severity, fact.at, title, rows, 1, f"Answer each dispute with evidence{due}.")
+        first = f"Answer each dispute with evidence{due}."
+        if severity < Severity.WARNING and wave is not None and wave.score >= 1:
+            severity = Severity.WARNING
+            title = f"{wave.events} disputes within {ago(second - wave.since)}, {wave.expected:.1f} are usual"
+            first = f"Look for what these payments have in common, then answer each with evidence{due}."
+        yield self._report("account", severity, fact.at, title, rows, 1, first)
 
     def _within_a_day(self, recent: Recent[list[Any]], now: int) -> list[list[Any]]:
         rows = list(recent.values())
@@ -69,13 +80,14 @@ class DisputeSpike(Detector):
         return self.anomaly(scope, severity, at, title, evidence, tuple(row[1] for row in newest), quiet_s=WINDOW_S)
 
     def save(self) -> Any:
-        """Rows of the day."""
-        return [self._disputes.save(), self._warnings.save()]
+        """Rows of the day, and what is usual."""
+        return [self._disputes.save(), self._warnings.save(), self._surges.save()]
 
     def load(self, state: Any) -> None:
         """Rows of the day."""
         self._disputes.load(state[0])
         self._warnings.load(state[1])
+        self._surges.load(state[2])
 
 
 def totals(rows: list[list[Any]]) -> str:

@@ -12,6 +12,7 @@ SILENT_S_MIN = 1800
 SAME_S = 2  # what happens so close together is one cause told by several events
 AGAIN_S = 12 * 3600
 QUIET_S = 48 * 3600  # the next event ends it, and nothing else
+HOURS_MIN = 6  # of history; before that nobody knows what to expect
 COLD_FACTORS = ((48, 3.0), (7 * 24, 1.5))  # hours, and how many times more must be missing until they were seen
 
 
@@ -51,7 +52,7 @@ class WebhookSilence(Detector):
         now_s, lull = now // SECOND, self._missing
         silent_s = now_s - lull.missed_since
         lull.advance(now_s)
-        if lull.score(self._limit) < 1 or silent_s < SILENT_S_MIN:
+        if lull.score(self._limit) < 1 or silent_s < SILENT_S_MIN or lull.rate.hours < HOURS_MIN:
             self._plan(now_s)
             return
         self._silent = True
@@ -79,7 +80,7 @@ class WebhookSilence(Detector):
         return next((factor for hours, factor in COLD_FACTORS if self._missing.rate.hours < hours), 1.0)
 
     def _plan(self, now_s: int) -> None:
-        at = self._missing.when(self._limit)
+        at = self._missing.when(self._limit) if self._missing.rate.hours >= HOURS_MIN else None
         self._planned = now_s // 3600
         self.due = NEVER if at is None else max(at, self._missing.missed_since + SILENT_S_MIN, now_s + 1) * SECOND
 
