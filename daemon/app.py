@@ -95,6 +95,7 @@ class Daemon:
             rejected=lambda: sum(self.gate.refused.values()),
             reload=self._reload,
             channels=tuple(self._outbox),
+            tenants=lambda: {tenant.name for tenant in self._settings.billing.tenants},
             wake=self._wake,
             logs=logs,
             ledgers=lambda: self._watch.ledgers,

@@ -102,6 +102,7 @@ class Control(Actor[None]):
             raise web.HTTPBadRequest(
                 reason=f"limit: expected a whole number up to {LIMIT_MAX}; without it all are listed"
             )
+        await self._office.require(request.query.get("tenant"))
         since = request.query.get("since")
         pages = self._office.events(
             tenant=request.query.get("tenant"),

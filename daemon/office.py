@@ -1,6 +1,6 @@
 """What an operator may ask and order, as plain calls: the control socket only carries them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ class Office:
         rejected: Callable[[], int],
         reload: Callable[[], Awaitable[Row]],
         channels: Sequence[str],
+        tenants: Callable[[], Collection[str]],
         wake: Callable[[Iterable[str]], None],
         logs: Logs,
         ledgers: Callable[[], Mapping[str, Ledger]],
@@ -60,6 +61,7 @@ class Office:
         self._rejected = rejected
         self._reload = reload
         self._channels = channels
+        self._tenants = tenants
         self._wake = wake
         self._logs = logs
         self._ledgers = ledgers
@@ -111,6 +113,7 @@ class Office:
 
     async def incidents(self, tenant: str | None, state: str | None) -> Row:
         """Oldest first."""
+        await self.require(tenant)
         found = await self._store.incidents(tenant=tenant, state=state)
         return {"incidents": [incident_row(incident) for incident in found]}
 
@@ -125,6 +128,15 @@ class Office:
                 rows += [{"tenant": name, "at": rfc3339(at), **statement_row(one)} for one in statements(ledger, at)]
                 await anyio.lowlevel.checkpoint()
         return {"mrr": rows}
+
+    async def require(self, tenant: str | None) -> None:
+        """Raises BadInput for a tenant that nobody knows: an empty list would read as all clear."""
+        if tenant is None or tenant in self._tenants():
+            return
+        # One that the config has dropped is still known by what it left.
+        if not await self._store.events(tenant=tenant, since=None, after=0, limit=1):
+            known = ", ".join(sorted(self._tenants())) or "none"
+            raise BadInput(f"no tenant is named {tenant!r}; there are: {known}")
 
     async def dead_letters(self) -> Row:
         """Oldest first."""

@@ -82,6 +82,8 @@ class Replay:
         event = row["event"] if wrapped else row
         if not isinstance(event, dict):
             raise BadLine("event: not a JSON object")
+        if "anomaly_score" in event:
+            raise BadLine("data: not a recording but what nightdesk events printed, which holds no bodies")
         if not isinstance(event.get("id"), str) or not event["id"]:
             raise BadLine("id: an event needs one")
         tenant = row.get("tenant", self._tenant) if wrapped else self._tenant

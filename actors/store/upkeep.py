@@ -3,10 +3,12 @@
 import os
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing, suppress
 from pathlib import Path
 
 from actors.store import outbox, schema
+from actors.store.codec import unpack
 from actors.store.findings import cursor_of
 from actors.store.premises import DATABASE, DataDirLock, copy_into, sync
 from config.errors import BadInput, UserError
@@ -94,7 +96,7 @@ def _examine(backup_file: Path) -> None:
     connection = sqlite3.connect(f"{backup_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         version = schema.version_of(connection)
-        damage = schema.damage_of(connection, "integrity_check")
+        damage = schema.damage_of(connection, "integrity_check") or _unreadable(connection)
     except sqlite3.DatabaseError as error:
         raise BadInput(f"{backup_file}: not a backup of nightdesk ({error})") from error
     finally:
@@ -103,6 +105,16 @@ def _examine(backup_file: Path) -> None:
         raise BadInput(f"{backup_file}: the backup is damaged ({damage})")
     if not 1 <= version <= max(schema.migrations()):
         raise BadInput(f"{backup_file}: schema {version} is not one that this nightdesk knows")
+
+
+def _unreadable(connection: sqlite3.Connection) -> str | None:
+    """The first row of the log that SQLite finds whole and that cannot be unpacked all the same."""
+    for seq, data, dictionary in connection.execute("SELECT seq, data, dictionary FROM log"):
+        try:
+            unpack(data, dictionary)
+        except (ValueError, LookupError, OSError, zlib.error):
+            return f"row {seq} of the log cannot be read"
+    return None
 
 
 def _set_aside(database: Path) -> Path:

@@ -114,6 +114,8 @@ def test_a_command_without_a_daemon(tmp_path: Path) -> None:
         (["restart", "nobody"], "no actor is named 'nobody'; there are: store"),
         (["dead-letters", "replay", "7"], "no dead letter has the id 7"),
         (["events", "--since", "yesterday"], "since: expected a time such as"),
+        (["events", "--tenant", "nope"], "no tenant is named 'nope'; there are: acme"),
+        (["incidents", "--tenant", "nope"], "no tenant is named 'nope'; there are: acme"),
         (["events", "--limit", "99999999999999999999"], "limit: expected a whole number up to 100000"),
         (["snooze", "inc_none", "0s"], "duration: must be longer than 0s"),
         (["snooze", "inc_none", "99999999999d"], "duration: must be longer than 0s and at most"),

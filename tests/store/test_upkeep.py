@@ -137,6 +137,17 @@ def test_what_is_not_a_backup_is_refused_and_nothing_changes(
     assert not [*data_dir.glob("*.old"), *data_dir.glob("*.restoring")]
 
 
+async def test_a_backup_with_a_row_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """SQLite finds it whole; only reading it shows the damage."""
+    async with running(tmp_path / "live") as store:
+        await store.append(event("evt_1"))
+        await store.backup(tmp_path / "copy.db")
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy, copy:
+        copy.execute("UPDATE log SET data = randomblob(50)")
+    with pytest.raises(BadInput, match="row 1 of the log cannot be read"):
+        restore(tmp_path / "copy.db", tmp_path / "other")
+
+
 async def test_a_restore_under_a_running_daemon_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as store:
         await store.backup(tmp_path / "copy.db")
