@@ -96,14 +96,17 @@ def _examine(backup_file: Path) -> None:
     connection = sqlite3.connect(f"{backup_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         version = schema.version_of(connection)
-        damage = schema.damage_of(connection, "integrity_check") or _unreadable(connection)
+        damage = schema.damage_of(connection, "integrity_check")
+        known = 1 <= version <= max(schema.migrations())
+        if damage is None and known:
+            damage = _unreadable(connection)
     except sqlite3.DatabaseError as error:
         raise BadInput(f"{backup_file}: not a backup of nightdesk ({error})") from error
     finally:
         connection.close()
     if damage is not None:
         raise BadInput(f"{backup_file}: the backup is damaged ({damage})")
-    if not 1 <= version <= max(schema.migrations()):
+    if not known:
         raise BadInput(f"{backup_file}: schema {version} is not one that this nightdesk knows")
 
 
