@@ -25,6 +25,7 @@ from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Branch, Fatal, Restart, Strategy, SupervisionEvent, child, supervisor
 from actors.kernel.watchdog import Quarantine, Watchdog
 from actors.store.janitor import Janitor
+from actors.store.protocol import StoreUnavailable
 from actors.store.records import Committed, Kind, NewEntry
 from actors.store.store import SqliteStore
 from config.errors import UserError
@@ -139,7 +140,7 @@ class Daemon:
                 one_for_one,
                 # Each poisonous entry costs three crashes before it is put aside.
                 child("scorer", self._scorer, mailbox=self._commits, stop_s=5, critical=True, intensity=20),
-                child("rules", lambda: RulesLogged(self._log_rules)),
+                child("rules", lambda: RulesLogged(lambda: self._log_rules(self._settings))),
                 child("ticker", lambda: Ticker(store, self._clock)),
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
             ),
@@ -173,16 +174,19 @@ class Daemon:
                 self._outbox[name].offer(Wake())
 
     async def _apply(self, settings: Settings) -> None:
-        """Put settings in force whose live part is new."""
+        """Put settings in force whose live part is new. Raises UserError, having changed nothing, while the disk is full."""
+        try:
+            await self._log_rules(settings)
+        except StoreUnavailable as error:
+            raise UserError(f"the new settings could not be written to the log: {error}; nothing was changed") from None
         self._settings = settings
         self._logs.level = settings.logging.level
         self._book.reroute(wiring.routing(settings))
         self.gate.reconfigure(wiring.tenants(settings))
-        await self._log_rules()
 
-    async def _log_rules(self) -> None:
+    async def _log_rules(self, settings: Settings) -> None:
         """The rules are an input of every decision: where the log knows others, or none, it is told."""
-        for tenant, rules in wiring.rules(self._settings).items():
+        for tenant, rules in wiring.rules(settings).items():
             if self._watch.rules_of(tenant) != rules:
                 await self.store.append(NewEntry(Kind.CONFIG, tenant, self._clock.now(), rules))
 

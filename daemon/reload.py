@@ -53,8 +53,9 @@ class Reload:
             raise BadInput("billing.tenants: none is left; nothing was changed (restart to watch nobody)")
         changed = difference(self._in_force, wanted)
         waiting = [key for key in changed if not key.startswith(LIVE)]
-        self._in_force = _live_part(self._in_force, wanted)
-        await self._apply(self._in_force)
+        in_force = _live_part(self._in_force, wanted)
+        await self._apply(in_force)
+        self._in_force = in_force
         return {"changed": [key for key in changed if key not in waiting], "needs_restart": waiting}
 
 
