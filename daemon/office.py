@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import anyio
 import anyio.lowlevel
 
-from actors.billing.ledger import Kind as Movement
 from actors.billing.ledger import Ledger
+from actors.billing.record import Kind as Movement
 from actors.billing.statement import Flow, Statement, statements
 from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.mailbox import conflate
@@ -24,6 +24,8 @@ from daemon.logs import LEVELS, Logs
 Row = dict[str, Any]
 PAGE = 1000
 LIMIT_MAX = 100_000
+INCIDENTS_MAX = 20_000
+"""The newest; years of them for a business that is well."""
 ID_MAX = 2**63
 ANSWER_WITHIN_S = 10.0
 
@@ -114,7 +116,7 @@ class Office:
     async def incidents(self, tenant: str | None, state: str | None) -> Row:
         """Oldest first."""
         await self.require(tenant)
-        found = await self._store.incidents(tenant=tenant, state=state)
+        found = await self._store.incidents(tenant=tenant, state=state, limit=INCIDENTS_MAX)
         return {"incidents": [incident_row(incident) for incident in found]}
 
     async def mrr(self, tenant: str | None, at: int | None) -> Row:

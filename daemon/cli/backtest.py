@@ -12,13 +12,15 @@ from config.errors import BadInput, UserError
 from daemon.cli.backtest_output import as_json, as_text
 from strategies.bar_files import read_bars
 from strategies.bar_gates import doubts
-from strategies.bars import Bars
+from strategies.bars import Bars, parse_timeframe
 from strategies.base import Overlay, Strategy
+from strategies.lab.audit import look_ahead, sample
 from strategies.lab.backtest import Progress, backtest
 from strategies.lab.costs import parse_costs
 from strategies.lab.metrics import Metrics
 from strategies.lab.result import Account, Result
-from strategies.registry import load, parse_params
+from strategies.lab.summary import timeframe_text
+from strategies.registry import NAMES, load, parse_params
 from strategies.resample import resample
 from strategies.sector_rotation import SectorRotation
 from strategies.universe import restrict, sectors_of
@@ -32,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the strategy and print the result; nothing is printed or written before all of it is known."""
     write_report = _report_writer(arguments.report) if arguments.report else None
     account = Account(
-        capital=_number("--capital", arguments.capital, least=1, most=1e12),
+        capital=_number("--capital", arguments.capital, least=1, most=1_000_000_000_000),
         fraction=_number("--fraction", arguments.fraction, least=0.0001, most=1),
         max_positions=_whole("--max-positions", arguments.max_positions, least=1),
-        lot=_number("--lot", arguments.lot, least=0, most=1e9),
+        lot=_number("--lot", arguments.lot, least=0, most=1_000_000_000),
     )
     costs, seed = parse_costs(arguments.costs), _whole("--seed", arguments.seed, least=0)
     kind = load(arguments.strategy)
@@ -43,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     bars = _bars(arguments)
     strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
     _refuse_short_history(strategy, bars, arguments.bars)
+    _warn_of_the_unintended(arguments, strategy, bars)
+    if arguments.strategy not in NAMES:
+        _refuse_look_ahead(arguments.strategy, strategy, bars)
     [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
     metrics = result.metrics()
     if write_report:
@@ -59,9 +64,9 @@ def _bars(arguments: argparse.Namespace) -> Bars:
     bars = read_bars(arguments.bars)
     found = list(doubts(bars))
     for doubt in found[:DOUBTS_SHOWN]:
-        print(f"nightdesk: warning: {arguments.bars}: {doubt}", file=sys.stderr)
+        _warn(f"{arguments.bars}: {doubt}")
     if len(found) > DOUBTS_SHOWN:
-        print(f"nightdesk: warning: {arguments.bars}: {len(found) - DOUBTS_SHOWN} more such doubts", file=sys.stderr)
+        _warn(f"{arguments.bars}: {len(found) - DOUBTS_SHOWN} more such doubts")
     if arguments.timeframe:
         bars = resample(bars, arguments.timeframe)
     return restrict(bars, arguments.membership) if arguments.membership else bars
@@ -69,6 +74,8 @@ def _bars(arguments: argparse.Namespace) -> Bars:
 
 def _overlays(arguments: argparse.Namespace, bars: Bars) -> list[Overlay]:
     if arguments.overlay is None:
+        if arguments.sectors:
+            raise BadInput(f"--sectors: only an overlay reads it; add --overlay {SectorRotation.name}")
         return []
     if arguments.overlay != SectorRotation.name:
         raise BadInput(f"--overlay: {arguments.overlay!r} is not an overlay; there is {SectorRotation.name}")
@@ -83,6 +90,29 @@ def _refuse_short_history(strategy: Strategy, bars: Bars, path: Path) -> None:
     longest = int(bars.present.sum(axis=0).max())
     if longest < needed:
         raise BadInput(f"{path}: {strategy.name} needs {needed} bars of a symbol, the longest series has {longest}")
+
+
+def _warn_of_the_unintended(arguments: argparse.Namespace, strategy: Strategy, bars: Bars) -> None:
+    """What runs, but hardly as it was meant."""
+    if not arguments.timeframe and bars.timeframe != parse_timeframe(strategy.timeframe):
+        given, meant = timeframe_text(bars.timeframe), strategy.timeframe
+        remedy = f"; --timeframe {meant} makes them" if bars.timeframe < parse_timeframe(meant) else ""
+        _warn(f"{arguments.bars}: has {given} bars, {strategy.name} counts in bars of {meant}{remedy}")
+    if strategy.values[0].get("calendar") == "":
+        _warn(f"{strategy.name}: enters nothing without --param calendar=FILE, a CSV symbol,date,timing")
+
+
+def _refuse_look_ahead(path: str, strategy: Strategy, bars: Bars) -> None:
+    """The ten are proved honest by their tests; a user's own file is tried on a sample of the bars."""
+    shown = sample(bars, strategy.warmup)
+    for leak in look_ahead(lambda: type(strategy)(bars.symbols, strategy.values), shown):
+        if leak.check != "restarted":
+            raise BadInput(f"{path}: {leak}")
+        _warn(f"{path}: {leak}: remember in numbers and arrays, and indicators, that setup makes")
+
+
+def _warn(text: str) -> None:
+    print(f"nightdesk: warning: {text}", file=sys.stderr)
 
 
 def _report_writer(path: Path) -> ReportWriter:
@@ -102,12 +132,12 @@ def _number(option: str, text: str, least: float, most: float) -> float:
     except ValueError:
         number = math.nan
     if not least <= number <= most:
-        raise BadInput(f"{option}: {text!r} is not a number from {least:g} to {most:g}")
+        raise BadInput(f"{option}: {text!r} is not a number from {least:,} to {most:,}")
     return number
 
 
 def _whole(option: str, text: str, least: int) -> int:
-    number = _number(option, text, least, 2**31)
+    number = _number(option, text, least, most=1_000_000_000)
     if not number.is_integer():
         raise BadInput(f"{option}: {text!r} is not a whole number")
     return int(number)
