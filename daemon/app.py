@@ -174,7 +174,7 @@ class Daemon:
                 self._outbox[name].offer(Wake())
 
     async def _apply(self, settings: Settings) -> None:
-        """Put settings in force whose live part is new; raises UserError, and changes nothing, if the log cannot know."""
+        """Put settings in force whose live part is new. Raises UserError, and changes nothing, if the log is closed."""
         try:
             await self._log_rules(settings)
         except StoreUnavailable as error:
