@@ -1,8 +1,9 @@
 """An open incident and what the book remembers beside its row."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actors.alerts.routing import HOUR, Routing
+from actors.kernel.clock import moved
 from actors.store.records import Incident
 
 Key = tuple[str, str, str]
@@ -31,6 +32,21 @@ class Case:
         """As well as it can be known from the row alone."""
         told = {} if incident.notified is None else {route.channel: incident.notified for route in routing.of(incident)}
         return cls(incident, since=incident.opened, told=told)
+
+    def set_back(self, at: int, by: int) -> None:
+        """The clock was `by` ahead and says `at`."""
+        old = self.incident
+        self.incident = replace(
+            old,
+            opened=moved(old.opened, at, by),
+            updated=moved(old.updated, at, by),
+            last_seen=moved(old.last_seen, at, by),
+            acked=old.acked and moved(old.acked, at, by),
+            snoozed_until=old.snoozed_until and moved(old.snoozed_until, at, by),
+            notified=old.notified and moved(old.notified, at, by),
+        )
+        self.told = {channel: moved(when, at, by) for channel, when in self.told.items()}
+        self.deadline = None
 
     @property
     def key(self) -> Key:

@@ -24,6 +24,9 @@ TURN_S = 1.0
 """No attempt begins later in a turn."""
 
 STORE_PAUSE_S = 2.0
+LOOK_S = 60.0
+"""While anything waits, the outbox is looked at this often: the clock may be set, and what is due moves with it."""
+
 READ_AHEAD = 200
 REMEMBERED = 1000
 CHANNEL_FAILED = "channel_failed"
@@ -52,6 +55,7 @@ class Dispatcher(Actor[Wake]):
         self._rng = rng
         self._bucket = TokenBucket(channel.limit)
         self._paused_until = 0
+        self._looked_at = 0
         self._newest: OrderedDict[str, int] = OrderedDict()  # incident → the newest row that got through
         self._timer = anyio.CancelScope()
 
@@ -97,6 +101,9 @@ class Dispatcher(Actor[Wake]):
     async def _step(self) -> int | None:
         """Deliver some; when to come back (None: only when woken)."""
         now = self._clock.now()
+        if now < self._looked_at:  # the clock was set back: what was to be waited for is by a time that is none
+            self._paused_until, self._bucket = 0, TokenBucket(self._channel.limit)
+        self._looked_at = now
         if now < self._paused_until:
             return self._paused_until
         # While nothing gets through, read only what is tried next, not the thousands behind it; but a person's messages
@@ -105,7 +112,9 @@ class Dispatcher(Actor[Wake]):
         due = await self._fresh(await self._store.due(self._channel_name, now, limit))
         if not due:
             next_due = await self._store.next_due(self._channel_name)
-            return next_due if next_due is None or next_due > now else now + SECOND
+            if next_due is not None and next_due <= now:
+                return now + SECOND
+            return next_due and min(next_due, now + int(LOOK_S * SECOND))
         tokens = self._bucket.available(now)
         if not tokens:
             return self._bucket.next_at()

@@ -16,6 +16,7 @@ from actors.alerts.book_state import PART, VERSION, pack, unpack
 from actors.alerts.cases import Case, Key
 from actors.alerts.messages import OPENED, RESOLVED, UPDATED, open_text, payload, resolved_text
 from actors.alerts.routing import Floods, Routing
+from actors.kernel.clock import moved
 from actors.store.records import DAEMON, Anomaly, Incident, Json, NewNotification, State
 
 MOST_OPEN = 1000
@@ -42,6 +43,7 @@ class Changes:
     incidents: tuple[Incident, ...] = ()  # each changed one, as it now is
     notifications: tuple[NewNotification, ...] = ()
     false_positives: tuple[str, ...] = ()
+    set_back: tuple[tuple[int, int], ...] = ()  # each time the clock was ahead: what it says now, and by how much
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ class _Pending:
     incidents: dict[str, Incident] = field(default_factory=dict)
     notifications: list[NewNotification] = field(default_factory=list)
     false_positives: list[str] = field(default_factory=list)
+    set_back: list[tuple[int, int]] = field(default_factory=list)
 
 
 class IncidentBook:
@@ -87,7 +90,7 @@ class IncidentBook:
     # what happens
 
     def advance(self, at: int) -> None:
-        """Log time has reached `at` (it never goes back): resolve what has been quiet, remind of what got worse."""
+        """Log time has reached `at`: resolve what has been quiet, remind of what got worse."""
         self._now = max(self._now, at)
         while self._deadlines and self._deadlines[0][0] <= self._now:
             due, key = heappop(self._deadlines)
@@ -102,6 +105,21 @@ class IncidentBook:
                 else:
                     self._remind(case, due)
             self._schedule(case)
+
+    def set_back(self, at: int, by: int) -> None:
+        """The clock was `by` ahead and says `at`: what lies in the future moves with it, and windows run on."""
+        self._now = at
+        self._deadlines.clear()
+        for case in self._cases.values():
+            case.set_back(at, by)
+            self._note(case)
+            self._schedule(case)
+        self._floods.set_back(at, by)
+        self._pending.notifications = [
+            replace(one, created=moved(one.created, at, by), not_before=moved(one.not_before, at, by))
+            for one in self._pending.notifications
+        ]
+        self._pending.set_back.append((at, by))
 
     def observe(self, anomaly: Anomaly, seq: int) -> Incident:
         """A signal fired while the entry `seq` was read: open its incident or bring it up to date."""
@@ -150,6 +168,7 @@ class IncidentBook:
             tuple(pending.incidents.values()),
             tuple(pending.notifications),
             tuple(pending.false_positives),
+            tuple(pending.set_back),
         )
 
     # what is kept across a restart

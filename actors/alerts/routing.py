@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from actors.kernel.clock import moved
 from actors.store.records import Incident, Severity
 
 MINUTE = 60_000_000
@@ -120,6 +121,14 @@ class Floods:
         for signal, wave in list(self.waves.items()):
             if all(last <= now - WAVE for last in wave.values()):
                 del self.waves[signal]
+
+    def set_back(self, now: int, by: int) -> None:
+        """The clock was `by` ahead."""
+        for floods in self.of_tenant.values():
+            for flood in floods.values():
+                flood.last, flood.release = moved(flood.last, now, by), moved(flood.release, now, by)
+        for wave in self.waves.values():
+            wave.update({tenant: moved(last, now, by) for tenant, last in wave.items()})
 
     def _wave(self, tenant: str, signal: str, at: int) -> int:
         wave = self.waves.setdefault(signal, {})

@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import astuple, fields
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from actors.billing.detectors.base import ENTRIES_MAX, NEVER, Recent
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, RepeatedAttempt
-from actors.kernel.clock import SECOND
+from actors.kernel.clock import SECOND, moved
 
 KEEP_US = 2 * 3600 * SECOND
 LATEST_US = 600 * SECOND
@@ -75,6 +75,13 @@ class Attempts:
                     idempotency_key="",
                     automatic=True,
                 )
+
+    def set_back(self, now: int, by: int) -> None:
+        """As with detectors."""
+        latest = [(moved(at, now, by), *rest) for at, *rest in self._latest]
+        self._latest = deque(sorted(latest, key=itemgetter(0)), maxlen=ENTRIES_MAX)
+        self._waiting = [(max(now, until - by), fact) for until, fact in self._waiting]
+        self.due = self._waiting[0][0] if self._waiting else NEVER
 
     def save(self) -> Any:
         """Plain JSON."""

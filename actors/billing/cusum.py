@@ -12,6 +12,7 @@ from math import log, sqrt
 from typing import Any, NamedTuple
 
 from actors.billing.baseline import SeasonalRate
+from actors.kernel.clock import moved
 
 HOUR_S = 3600
 BIN_S = 300
@@ -356,6 +357,11 @@ class Lull:
             self._w += (1 - self.ratio) * missing
             self.expected += missing
             self._at = second
+
+    def set_back(self, second: int, by_s: int) -> None:
+        """The clock was `by_s` ahead and is set right: what was missed was missed as long ago as before."""
+        self._at = min(self._at, second)
+        self.missed_since = moved(self.missed_since, second, by_s)
 
     def score(self, limit: float) -> float:
         """W over the threshold, which the dispersion widens; beyond 1 too much is missing."""

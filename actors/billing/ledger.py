@@ -240,6 +240,15 @@ class Ledger:
             del self._recent[:old]
         return self._recent
 
+    def set_back(self, now: int) -> None:
+        """The clock was ahead and says `now`: what it took for older than a day may not be."""
+        self._since = now - DAY
+        self._recent = self.movements(self._since)
+        self._net, self._kinds = Counter(), Counter()
+        for step in self._recent:
+            self._net[step.currency] += step.amount
+            self._kinds[step.kind] += 1
+
     def net(self, now: int) -> Mapping[str, int]:
         """What recurs more than 24 hours ago, by currency."""
         self.recent(now)

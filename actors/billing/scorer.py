@@ -106,6 +106,7 @@ class Scorer(Actor[Committed]):
             changes.incidents
             or changes.notifications
             or changes.false_positives
+            or changes.set_back
             or self._position - self._cursor >= BATCH_MAX
             or monotonic() - self._uncommitted_since >= UNCOMMITTED_S
         ):
@@ -119,6 +120,7 @@ class Scorer(Actor[Committed]):
             scores={seq: reading.score for seq, reading in self._readings.items()},
             flagged=frozenset(seq for seq, reading in self._readings.items() if reading.flagged),
             false_positives=changes.false_positives,
+            set_back=changes.set_back,
             snapshot=await self._snapshot(self._position),
         )
         await self._store_findings(findings)

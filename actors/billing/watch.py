@@ -8,12 +8,18 @@ import orjson
 from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
 from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetector, Over, Rules
+from actors.billing.detectors.evidence import ago
 from actors.billing.events import normalise
 from actors.billing.facts import Fact, SignaturesFailed
 from actors.billing.ledger import Ledger
+from actors.kernel.clock import SECOND
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
 
 Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
+
+MINUTE = 60 * SECOND
+SET_BACK_US = 5 * MINUTE
+"""While entries are at most so much out of order, log time stands still; beyond, the clock was set, and it follows."""
 
 LEDGER = "ledger:"
 """Before the id of a subscription: the name of its part of a snapshot."""
@@ -63,6 +69,10 @@ class Changes(Protocol):
     def false_positives(self) -> tuple[str, ...]:
         """Ids of incidents to mark."""
 
+    @property
+    def set_back(self) -> tuple[tuple[int, int], ...]:
+        """Each time that the clock turned out to have been ahead: what it says now, and by how much."""
+
 
 class Incidents(Protocol):
     """Where anomalies go: what the watch needs of the book of incidents."""
@@ -70,6 +80,9 @@ class Incidents(Protocol):
     @property
     def due(self) -> int | None:
         """The earliest log time at which `advance` could change anything."""
+
+    def set_back(self, at: int, by: int) -> None:
+        """The clock was `by` ahead and says `at`: go on from there."""
 
     def advance(self, at: int) -> None:
         """The log has reached this time: resolve what has been quiet, remind of what has not."""
@@ -147,6 +160,15 @@ class TenantWatch:
                 self.changed.add(detector.signal)
                 yield from detector.tick(now)
 
+    def set_back(self, now: int, by: int) -> None:
+        """The clock was `by` ahead."""
+        self.attempts.set_back(now, by)
+        self.ledger.set_back(now)
+        for detector in self.detectors:
+            detector.set_back(now, by)
+        self.changed |= {"attempts", *(detector.signal for detector in self.detectors)}
+        self.set_due()
+
     def set_due(self) -> None:
         """After facts and ticks: when the next tick has something to do."""
         self.due = min(self.attempts.due, *(self.detectors[index].due for index in TIMED))
@@ -192,7 +214,7 @@ class Watch:
         self.muted: frozenset[str] = frozenset()  # signals that open nothing, whoever the tenant
         self._incidents = incidents
         self._tenants: dict[str, TenantWatch] = {}
-        self._now = 0  # log time; never goes back, whatever the clock of the machine did
+        self._now = 0  # log time
         self._due = NEVER
 
     @property
@@ -213,6 +235,8 @@ class Watch:
 
     def apply(self, entry: LogEntry) -> Reading:
         """Fold one entry."""
+        if entry.at < self._now - SET_BACK_US:
+            self._set_back(entry)
         self._now = max(self._now, entry.at)
         self._incidents.advance(self._now)
         match entry.kind:
@@ -229,6 +253,24 @@ class Watch:
             case Kind.ALARM:
                 self._alarm(entry)
         return Reading()
+
+    def _set_back(self, entry: LogEntry) -> None:
+        """The clock was ahead; to go on in its time would be to see and say nothing until that time has come."""
+        self._now, by = entry.at, self._now - entry.at
+        for tenant in self._tenants.values():
+            tenant.set_back(self._now, by)
+        self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
+        self._incidents.set_back(self._now, by)
+        if "clock_drift" not in self.muted:
+            # What a minute's tick said last may be a minute old.
+            title = f"The clock stepped back by {ago(-(-by // MINUTE) * 60)}"
+            evidence = {
+                "observed": by // SECOND,
+                "expected": 0,
+                "first": "Does the machine synchronise its clock (timedatectl)? Times since the error began are wrong.",
+            }
+            drift = Anomaly(DAEMON, "clock_drift", "host", Severity.WARNING, self._now, title, evidence)
+            self._incidents.observe(drift, entry.seq)
 
     def _tenant(self, name: str) -> TenantWatch:
         found = self._tenants.get(name)

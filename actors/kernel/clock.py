@@ -18,6 +18,9 @@ SECOND = 1_000_000
 LONGEST_NAP_S = 60.0
 """A wall clock may be set while we sleep towards a time of day; a minute late is late enough."""
 
+SET_BACK_S = 60.0
+"""When a time of day is further away than it was by this much, the clock was set, and it is not waited for."""
+
 
 class Clock(Protocol):
     """The time the business lives in: wall, accelerated or virtual."""
@@ -31,7 +34,7 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, at: int) -> None:
-        """Return once `now() >= at`; at once when that is past."""
+        """Return once `now() >= at`, or when the clock was set back so that this would take longer than it should."""
         ...
 
 
@@ -47,9 +50,12 @@ class WallClock:
         await asyncio.sleep(seconds)
 
     async def sleep_until(self, at: int) -> None:
-        """Return once `now() >= at`, also when the clock is set meanwhile."""
-        while (left := at - self.now()) > 0:  # noqa: ASYNC110 - nobody tells us that a clock was set
-            await asyncio.sleep(min(left / SECOND, LONGEST_NAP_S))
+        """Return once `now() >= at`, also when the clock is set meanwhile; at once when it was set back."""
+        until = monotonic() + (at - self.now()) / SECOND
+        while (left_s := (at - self.now()) / SECOND) > 0:
+            if left_s > until - monotonic() + SET_BACK_S:
+                return
+            await asyncio.sleep(min(left_s, LONGEST_NAP_S))
 
 
 class ScaledClock:
@@ -84,6 +90,11 @@ class ScaledClock:
         """Return once `now() >= at`."""
         while (left := at - self.now()) > 0:  # noqa: ASYNC110 - a sleep may end a rounding error too early
             await asyncio.sleep(left / SECOND / self._speed)
+
+
+def moved(at: int, now: int, by: int) -> int:
+    """When something is, told by a clock that was `by` ahead and is `now` set right; what is past stays where it is."""
+    return at if at <= now else at - by
 
 
 def monotonic() -> float:

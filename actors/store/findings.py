@@ -37,6 +37,8 @@ def commit_findings(connection: sqlite3.Connection, findings: Findings) -> None:
     connection.executemany(
         "UPDATE incidents SET false_positive = 1 WHERE id = ?", [(one,) for one in findings.false_positives]
     )
+    for at, by in findings.set_back:
+        outbox.set_back(connection, at, by)
     outbox.enqueue(connection, findings.notifications)
     _save_scores(connection, findings.scores, findings.flagged)
     if findings.snapshot is not None:

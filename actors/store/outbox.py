@@ -46,6 +46,17 @@ def enqueue(connection: sqlite3.Connection, notifications: Iterable[NewNotificat
     )
 
 
+def set_back(connection: sqlite3.Connection, at: int, by: int) -> None:
+    """The clock was `by` ahead and says `at`: what waits for a time by that clock waits no longer than it had to."""
+    connection.execute(
+        """
+        UPDATE outbox SET not_before = max(:at, not_before - :by), created = min(created, max(:at, created - :by))
+        WHERE state = 'pending' AND not_before > :at AND (created > :at OR attempts > 0)
+        """,
+        {"at": at, "by": by},
+    )
+
+
 def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> list[Notification]:
     """Pending notifications of a channel whose time has come, oldest first.
 

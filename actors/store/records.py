@@ -180,6 +180,7 @@ class Findings:
     scores: Mapping[int, float] = field(default_factory=dict)  # seq → anomaly score of the events that have one
     flagged: frozenset[int] = frozenset()  # seqs of events that opened or updated an incident
     false_positives: tuple[str, ...] = ()  # ids of incidents, open or resolved, to be marked so
+    set_back: tuple[tuple[int, int], ...] = ()  # each time the clock was ahead: what it says now, and by how much
     snapshot: Snapshot | None = None
 
 

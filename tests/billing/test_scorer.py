@@ -20,10 +20,11 @@ from actors.kernel.mailbox import Mailbox, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Strategy, child, supervisor
 from actors.store.driver import InlineDriver
-from actors.store.records import DAEMON, Committed, Incident, Kind, NewEntry
+from actors.store.records import DAEMON, Committed, Delivery, Incident, Kind, NewEntry
 from actors.store.store import SqliteStore
 from tests.billing.stripe_events import START, Event, charge
 from tests.simulation.loop import run_virtual
+from tests.store.running import notification
 
 CONFIG = NewEntry(Kind.CONFIG, "acme", START * SECOND, {"failure_rate": 0.15})
 
@@ -206,6 +207,25 @@ def test_findings_wait_while_the_store_is_away(tmp_path: Path) -> None:
         assert len(await house.incidents()) == 1
 
     in_a_house(tmp_path, story, on_write)
+
+
+def test_what_waited_by_a_clock_that_was_ahead_waits_no_longer_than_it_had_to(tmp_path: Path) -> None:
+    """Retried in an hour, says a clock three days ahead; then it is set right."""
+    now, ahead = START * SECOND, (START + 3 * 86_400) * SECOND
+
+    async def story(house: House) -> None:
+        async with house.scoring():
+            await house.store.append(NewEntry(Kind.TICK, DAEMON, ahead, {}))
+            await house.store.enqueue([notification("late", not_before=ahead)])
+            (row,) = await house.store.due("ops", ahead, 10)
+            again = ahead + 3600 * SECOND
+            await house.store.settle(row.id, Delivery.PENDING, attempts=1, at=ahead, not_before=again)
+            await house.store.append(NewEntry(Kind.TICK, DAEMON, now, {}))
+        assert {incident.signal for incident in await house.incidents()} == {"clock_drift"}
+        assert [row.key for row in await house.store.due("ops", now + 3600 * SECOND, 10) if row.id == 1] == ["late"]
+        assert await house.store.next_due("ops") == now
+
+    in_a_house(tmp_path, story)
 
 
 def test_a_minute_is_written_down_at_each_full_minute(tmp_path: Path) -> None:

@@ -61,6 +61,17 @@ def test_a_wall_clock_set_while_we_sleep_is_noticed_within_a_minute(monkeypatch:
     assert 2400 <= run_virtual(story) <= 2460
 
 
+def test_a_time_of_day_is_not_waited_for_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> float:
+        clock, loop = WallClock(), asyncio.get_running_loop()
+        # Half-way through the hour somebody sets it back by a day.
+        monkeypatch.setattr(clock, "now", lambda: int((loop.time() - (86_400 if loop.time() >= 1800 else 0)) * SECOND))
+        await clock.sleep_until(3600 * SECOND)
+        return loop.time()
+
+    assert 1800 <= run_virtual(story) <= 1860
+
+
 def test_a_seed_replays_chance_and_without_one_it_is_the_systems() -> None:
     assert [chance(7).random() for _ in range(3)] == [chance(7).random() for _ in range(3)]
     assert chance().random() != chance().random()

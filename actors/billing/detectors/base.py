@@ -79,6 +79,11 @@ class Detector(ABC):
     def load(self, state: Any) -> None:
         """The state that `save` of the same version gave, `due` included."""
 
+    def set_back(self, now: int, by: int) -> None:
+        """The clock was `by` ahead and says `now`: what was to come moves with it, and nothing was in the future."""
+        if self.due != NEVER:
+            self.due = max(now, self.due - by)
+
     def anomaly(
         self,
         scope: str,
@@ -106,7 +111,7 @@ V = TypeVar("V")
 class Recent(Generic[V]):
     """Values by key; those not put for `keep_us` of log time, or beyond the limit, are forgotten, oldest first."""
 
-    __slots__ = ("_due", "_keep_us", "_limit", "_rows")
+    __slots__ = ("_due", "_keep_us", "_limit", "_newest", "_rows")
 
     def __init__(self, keep_us: int, limit: int = ENTRIES_MAX) -> None:
         self._keep_us = keep_us
@@ -114,6 +119,7 @@ class Recent(Generic[V]):
         # In the order of their last put. A plain dict would walk over all that was deleted to find its first key.
         self._rows: OrderedDict[str, tuple[int, V]] = OrderedDict()
         self._due = 0  # before this time nothing is forgotten for its age
+        self._newest = 0  # when the last was put
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -129,14 +135,21 @@ class Recent(Generic[V]):
     def put(self, key: str, value: V, now: int) -> None:
         """Remember it from `now` on."""
         held = self._rows
+        if now < self._newest:  # the clock was set back
+            self._due = 0
+            for other, (at, kept) in held.items():
+                held[other] = (min(at, now), kept)
+        self._newest = now
         held[key] = (now, value)
         held.move_to_end(key)
-        if now > self._due or len(held) > self._limit:
+        while len(held) > self._limit:
+            held.popitem(last=False)
+        if now > self._due:
             self._forget(now)
 
     def _forget(self, now: int) -> None:
         held = self._rows
-        while len(held) > self._limit or next(iter(held.values()))[0] < now - self._keep_us:
+        while next(iter(held.values()))[0] < now - self._keep_us:
             held.popitem(last=False)
         self._due = next(iter(held.values()))[0] + self._keep_us
 
@@ -152,3 +165,4 @@ class Recent(Generic[V]):
         """What `save` gave, each value as `make` makes it of JSON."""
         self._rows = OrderedDict((key, (at, make(value))) for key, (at, value) in saved)
         self._due = 0
+        self._newest = saved[-1][1][0] if saved else 0

@@ -106,6 +106,11 @@ class DuplicateCharge(Detector):
             if payment and (twins := self._twins(payment)):
                 yield self._report(payment, twins, now)
 
+    def set_back(self, now: int, by: int) -> None:
+        """Those that wait go on waiting, no longer than they had to."""
+        super().set_back(now, by)
+        self._waiting = [(max(now, until - by), id_) for until, id_ in self._waiting]
+
     def _remember(self, fact: Attempt, now: int) -> Payment:
         id_ = fact.payment_intent or fact.charge
         invoice = fact.invoice or self._invoices.get(fact.payment_intent) or self._invoices.get(fact.charge)

@@ -53,6 +53,12 @@ class RevenueDrop(Detector):
         midnight = now // DAY * DAY
         self.due = next(at for at in (midnight + NIGHT, midnight + EVENING, midnight + DAY + NIGHT) if at > now)
 
+    def set_back(self, now: int, by: int) -> None:
+        """Days are judged at times of day."""
+        del by
+        if self.due != NEVER:
+            self._schedule(now)
+
     def tick(self, now: int) -> Iterator[Finding]:
         """Judge today in the evening, yesterday after midnight."""
         if missed(self.due, now):

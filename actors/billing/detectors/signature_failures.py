@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import moment
 from actors.billing.facts import Arrival, SignaturesFailed
-from actors.kernel.clock import SECOND
+from actors.kernel.clock import SECOND, moved
 from actors.store.records import Severity
 
 SPAN_S = 3600
@@ -62,6 +62,11 @@ class SignatureFailures(Detector):
             "first": first,
         }
         return self.anomaly("account", Severity.WARNING, now, title, evidence, ())
+
+    def set_back(self, now: int, by: int) -> None:
+        """The last hour is still the last hour."""
+        self._minutes = deque(((moved(at, now, by), failed) for at, failed in self._minutes), SPAN_S // 60)
+        self._valid_at = moved(self._valid_at, now, by)
 
     def save(self) -> Any:
         """The counts of the last hour, and when the last valid event came."""

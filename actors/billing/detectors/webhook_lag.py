@@ -47,6 +47,11 @@ class WebhookLag(Detector):
         title = f"{self._events} webhook{'s' * (self._events > 1)} up to {ago(self._worst_s)} late"
         yield self.anomaly("account", Severity.INFO, now, title, evidence, (fact.event,), quiet_s=QUIET_S)
 
+    def set_back(self, now: int, by: int) -> None:
+        """The wave under way was of the other time."""
+        del by
+        self._last = min(self._last, now - QUIET_S * SECOND - 1)
+
     def save(self) -> Any:
         """Four numbers."""
         return [self._events, self._worst_s, self._since, self._last]

@@ -71,6 +71,12 @@ class WebhookSilence(Detector):
             "account", Severity.WARNING, now, cautiously(title, warm=warm), evidence, (), quiet_s=QUIET_S
         )
 
+    def set_back(self, now: int, by: int) -> None:
+        """It has been silent for as long as it has."""
+        super().set_back(now, by)
+        self._missing.set_back(now // SECOND, by // SECOND)
+        self._planned = 0
+
     @property
     def _limit(self) -> float:
         return LULL_THRESHOLDS[self.rules.sensitivity] * self._caution
