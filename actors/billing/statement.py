@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from actors.billing.ledger import DAY, Kind, Ledger, Movement
+from actors.billing.ledger import DAY, Ledger
+from actors.billing.record import Kind, Movement
 from actors.billing.versions import Version, lasting
 from actors.kernel.clock import SECOND
 

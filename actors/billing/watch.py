@@ -180,7 +180,7 @@ class TenantWatch:
         if self.shown or "attempts" in self.changed:
             yield "attempts", Attempts.version, self.attempts.save()
         for id_, state in self.ledger.save():
-            yield LEDGER + id_, Ledger.version, state
+            yield LEDGER + id_, Ledger.version, orjson.Fragment(state)
         for detector in self.detectors:
             if detector.signal in self.changed or not self.shown.isdisjoint(detector.reads):
                 yield detector.signal, detector.version, detector.save()
@@ -195,7 +195,7 @@ class TenantWatch:
             return True
         if name.startswith(LEDGER):
             if version == Ledger.version:
-                self.ledger.load(name.removeprefix(LEDGER), orjson.loads(state))
+                self.ledger.load(name.removeprefix(LEDGER), state)
             return version == Ledger.version
         part: Any = self.attempts
         if name != "attempts":

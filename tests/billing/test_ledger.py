@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from actors.billing.events import normalise
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import VERSIONS_MAX, Kind, Ledger
+from actors.billing.ledger import Ledger
+from actors.billing.record import VERSIONS_MAX, Kind
 from actors.billing.versions import lasting
 from actors.kernel.clock import SECOND
 from tests.billing.stripe_events import START, Event, event

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from actors.billing.detectors.base import Finding, LedgerDetector
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import Kind, Movement
 from actors.billing.money import format_money
+from actors.billing.record import Kind, Movement
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
@@ -30,19 +30,18 @@ class BulkPlanChange(LedgerDetector):
         kinds, least = self.ledger.kinds(now), CHANGED_MIN[self.rules.sensitivity]
         if kinds[Kind.EXPANSION] + kinds[Kind.CONTRACTION] < least:
             return
-        step = self.ledger.step(fact.subscription, fact.at, now)
-        if step is None or step.kind not in (Kind.EXPANSION, Kind.CONTRACTION):
-            return
-        alike = {one.subscription: one for one in self._hour(step, now) if similar(one, step)}
-        if len(alike) < least:
-            yield len(alike) / least
-            return
-        yield self._report(fact, list(alike.values()), least)
+        for step in self.ledger.steps(fact.subscription, now):
+            if step.kind in (Kind.EXPANSION, Kind.CONTRACTION):
+                alike = fullest_hour([one for one in self._around(step, now) if similar(one, step)])
+                if len(alike) >= least:
+                    yield self._report(fact, alike, least)
+                else:
+                    yield len(alike) / least
 
-    def _hour(self, step: Movement, now: int) -> Iterator[Movement]:
+    def _around(self, step: Movement, now: int) -> Iterator[Movement]:
         recent = self.ledger.recent(now)
-        first = bisect_left(recent, (step.at - SPAN_S * SECOND,))
-        return islice((one for one in islice(recent, first, None) if one.at <= step.at), LOOKED_AT_MAX)
+        first, last = (bisect_left(recent, (step.at + side * SPAN_S * SECOND,)) for side in (-1, 1))
+        return islice(recent, first, min(last, first + LOOKED_AT_MAX))
 
     def _report(self, fact: SubscriptionState, alike: list[Movement], least: int) -> Finding:
         amount, _ = Counter(step.amount for step in alike).most_common(1)[0]
@@ -74,3 +73,12 @@ def similar(one: Movement, other: Movement) -> bool:
     """Changes of about the same amount of one currency, in one direction."""
     apart = abs(one.amount - other.amount)
     return one.kind is other.kind and one.currency == other.currency and apart <= ALIKE * abs(other.amount)
+
+
+def fullest_hour(steps: list[Movement]) -> list[Movement]:
+    """Of steps in the order of time, the most within an hour; of each subscription one."""
+    best: dict[str, Movement] = {}
+    for number, first in enumerate(steps):
+        end = bisect_left(steps, (first.at + SPAN_S * SECOND + 1,), number)
+        best = max(best, {one.subscription: one for one in steps[number:end]}, key=len)
+    return list(best.values())

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 from actors.billing.detectors.base import Finding, LedgerDetector, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import DAY, Kind, Ledger, Movement
+from actors.billing.ledger import DAY, Ledger
 from actors.billing.money import format_money
+from actors.billing.record import Kind, Movement
 from actors.billing.versions import lasting
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -41,8 +42,7 @@ class ChurnSpike(LedgerDetector):
         churned = ledger.kinds(now)[Kind.CHURN]
         if not churned:
             return
-        step = ledger.step(fact.subscription, fact.at, now)
-        if step is None or step.kind is not Kind.CHURN:
+        if all(step.kind is not Kind.CHURN for step in ledger.steps(fact.subscription, now)):
             return
         base = paid_at_start(ledger, churned, now)
         rate = self.rules.churn_rate_daily

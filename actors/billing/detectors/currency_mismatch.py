@@ -1,16 +1,24 @@
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.detectors.base import Finding, LedgerDetector, Recent, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import InvoiceState
 from actors.billing.ledger import DAY
-from actors.billing.money import format_money
 from actors.store.records import Severity
 
 NEWS = 7 * DAY  # what was billed longer ago is none
 KEEP = 400 * DAY
 CUSTOMERS_MAX = 2_000
+
+
+class Billed(NamedTuple):
+    """What of an invoice is compared."""
+
+    created: int
+    currency: str
+    invoice: str
 
 
 class CurrencyMismatch(LedgerDetector):
@@ -21,44 +29,44 @@ class CurrencyMismatch(LedgerDetector):
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
-        self._customers: Recent[tuple[int, str]] = Recent(KEEP, CUSTOMERS_MAX)  # their last invoice by hand
+        self._customers: Recent[Billed] = Recent(KEEP, CUSTOMERS_MAX)  # their last invoice by hand
 
     def observe(self, fact: InvoiceState, now: int) -> Iterator[Finding]:
-        """Compare with what was billed before."""
+        """Compare with what was billed before it, and where it comes late also with what was billed after."""
         if not fact.currency or fact.status == "void":
             return
-        usual = self._usual(fact)
-        if not fact.subscription and fact.customer:
-            known = self._customers.get(fact.customer)
-            if known is None or known[0] <= fact.created:
-                self._customers.put(fact.customer, (fact.created, fact.currency), now)
-        if usual in ("", fact.currency) or fact.created < now - NEWS:
-            return
-        amount = format_money(fact.total, fact.currency)
+        told = Billed(fact.created, fact.currency, fact.invoice)
+        bills = self._of_subscription(fact) if fact.subscription else self._by_hand(fact, told, now)
+        for before, after in pairwise(bills):
+            news = fact.invoice in (before.invoice, after.invoice) and after.created >= now - NEWS
+            if news and before.currency != after.currency:
+                yield self._report(fact, before, after)
+
+    def _of_subscription(self, fact: InvoiceState) -> list[Billed]:
+        bills = self.ledger.records[fact.subscription].bills
+        return [Billed(bill.created, bill.currency, bill.invoice) for bill in bills if bill.status != "void"]
+
+    def _by_hand(self, fact: InvoiceState, told: Billed, now: int) -> list[Billed]:
+        known = self._customers.get(fact.customer)
+        both = sorted({told, known} if known else {told})
+        self._customers.put(fact.customer, both[-1], now)
+        return both
+
+    def _report(self, fact: InvoiceState, before: Billed, after: Billed) -> Finding:
         evidence: dict[str, Any] = {
-            "observed": fact.currency,
-            "expected": usual,
-            "amount": amount,
-            "invoice": fact.invoice,
+            "observed": after.currency,
+            "expected": before.currency,
+            "invoice": after.invoice,
             "subscription": fact.subscription,
             "customer": fact.customer,
             "window_s": None,
-            "since": moment(fact.created),
-            "links": links([fact.invoice, fact.customer]),
+            "since": moment(after.created),
+            "links": links([after.invoice, fact.customer]),
             "first": "Open the invoice: which price is in the other currency, and does the customer know?",
         }
-        title = f"Invoiced {amount} after {usual.upper()} until now"
+        title = f"Invoiced in {after.currency.upper()} after {before.currency.upper()} until now"
         scope = fact.subscription or fact.customer
-        yield self.anomaly(scope, Severity.WARNING, fact.created, title, evidence, (fact.event,))
-
-    def _usual(self, fact: InvoiceState) -> str:
-        """The currency of the bill before this one; "": there is none."""
-        if fact.subscription:
-            bills = self.ledger.records[fact.subscription].bills
-            before = [bill for bill in bills if bill.created < fact.created and bill.status != "void"]
-            return before[-1].currency if before else ""
-        created, currency = self._customers.get(fact.customer) or (fact.created, "")
-        return currency if created < fact.created else ""
+        return self.anomaly(scope, Severity.WARNING, after.created, title, evidence, (fact.event,))
 
     def save(self) -> Any:
         """The last invoice of each customer without a subscription."""
@@ -66,4 +74,4 @@ class CurrencyMismatch(LedgerDetector):
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        self._customers.load(state, tuple)
+        self._customers.load(state, lambda row: Billed(*row))

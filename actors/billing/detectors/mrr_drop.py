@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 from actors.billing.detectors.base import Finding, LedgerDetector
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import DAY, Movement
+from actors.billing.ledger import DAY
 from actors.billing.money import format_money
+from actors.billing.record import Movement
 from actors.store.records import Severity
 
 LOSS = {"low": 0.15, "normal": 0.10, "high": 0.05}

@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 from actors.billing.detectors.base import Finding, LedgerDetector
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import DAY, Kind
+from actors.billing.ledger import DAY
 from actors.billing.money import format_money
+from actors.billing.record import Kind, Movement
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
@@ -17,16 +18,15 @@ class PlanDowngrade(LedgerDetector):
     reads: ClassVar = (SubscriptionState,)
 
     def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
-        """Did this make it worth less?"""
-        step = self.ledger.step(fact.subscription, fact.at, now)
-        last = self.ledger.records[fact.subscription].last
-        if step is None or step.kind is not Kind.CONTRACTION or last is None:
-            return
-        after = sum(
-            one.amount
-            for one in self.ledger.records[fact.subscription].movements(fact.subscription)
-            if one.at <= step.at
-        )
+        """Has it come to be worth less today?"""
+        if self.ledger.kinds(now)[Kind.CONTRACTION]:
+            for step in self.ledger.steps(fact.subscription, now):
+                if step.kind is Kind.CONTRACTION:
+                    yield self._report(fact, step)
+
+    def _report(self, fact: SubscriptionState, step: Movement) -> Finding:
+        record = self.ledger.records[fact.subscription]
+        after = sum(one.amount for one in record.movements(fact.subscription) if one.at <= step.at)
         before = after - step.amount
         evidence: dict[str, Any] = {
             "observed": after,
@@ -34,7 +34,6 @@ class PlanDowngrade(LedgerDetector):
             "currency": step.currency,
             "subscription": fact.subscription,
             "customer": fact.customer,
-            "price": last.price,
             "window_s": DAY // SECOND,
             "since": moment(step.at),
             "links": links([fact.subscription, fact.customer]),
@@ -42,7 +41,7 @@ class PlanDowngrade(LedgerDetector):
         }
         amounts = f"{format_money(before, step.currency)} to {format_money(after, step.currency)}"
         title = f"{fact.customer or 'A customer'} went from {amounts} a month"
-        yield self.anomaly(fact.subscription, Severity.INFO, fact.at, title, evidence, (fact.event,))
+        return self.anomaly(fact.subscription, Severity.INFO, step.at, title, evidence, (fact.event,))
 
     def save(self) -> Any:
         """It remembers nothing; the ledger does."""

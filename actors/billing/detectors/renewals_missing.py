@@ -5,8 +5,9 @@ from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, 
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.detectors.rounds import GRACE, HOUR, missed, next_round
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import DAY, Record
+from actors.billing.ledger import DAY
 from actors.billing.money import format_money
+from actors.billing.record import Record
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
@@ -54,8 +55,8 @@ class RenewalsMissing(LedgerDetector):
             self.due = now + GRACE
             return
         self.due = next_round(self.tenant, now)
-        records = self.ledger.records
-        due = sorted(found for id_, record in records.items() if (found := renewal(id_, record, now)))
+        records = self.ledger.records.stirring(now)
+        due = sorted(found for id_, record in records if (found := renewal(id_, record, now)))
         absent, expected = longest_absence(due)
         if len(absent) >= MISSING_MIN[self.rules.sensitivity]:
             self._open = True

@@ -6,8 +6,9 @@ from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, 
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.detectors.rounds import GRACE, missed, next_round
 from actors.billing.facts import InvoiceState, SubscriptionState
-from actors.billing.ledger import DAY, Record
+from actors.billing.ledger import DAY
 from actors.billing.money import format_money
+from actors.billing.record import Record
 from actors.billing.versions import Version, lasting
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -49,17 +50,17 @@ class SilentLapse(LedgerDetector):
             self.due = now + GRACE
             return
         self.due = next_round(self.tenant, now)
-        records = self.ledger.records
-        last_seen = max((record.paid_at or 0 for record in records.values()), default=0)
-        for id_, record in records.items():
-            last, paid = record.last, record.paid_at
-            if last is None or id_ in self._told or (paid is None and last_seen < now - PAYMENTS_SEEN):
-                continue
-            since = unpaid_since(record)
-            if since is not None and now >= since + patience(last):
+        last_paid, lapsed = 0, []
+        for id_, record in self.ledger.records.items():
+            last, since, paid = record.last, unpaid_since(record), record.paid_at
+            last_paid = max(last_paid, paid or 0)
+            if last and since is not None and now >= since + patience(last) and id_ not in self._told:
+                lapsed.append((id_, last, since, paid is not None))
+        for id_, last, since, paid_once in sorted(lapsed, key=lambda one: one[0]):
+            if paid_once or last_paid >= now - PAYMENTS_SEEN:
                 self._told[id_] = since
-                yield self._report(id_, last, since, now, paid=paid is not None)
-        self._told = {id_: since for id_, since in self._told.items() if id_ in records}
+                yield self._report(id_, last, since, now, paid=paid_once)
+        self._told = {id_: since for id_, since in self._told.items() if id_ in self.ledger.records}
 
     def _report(self, id_: str, last: Version, since: int, now: int, *, paid: bool) -> Finding:
         worth = f"{format_money(last.full, last.currency)} a month"
