@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,14 +82,15 @@ def param(default: Value, *, low: float | None = None, high: float | None = None
 class Signals:
     """What a strategy wants at the close of each bar; the engine, not the strategy, knows positions.
 
-    `enter`, `leave` (bool) and `score` (float; the highest is entered first) broadcast to (time, sets, symbols). The
-    exits are fractions of the fill price and bars, numbers or arrays (sets, 1): None switches one off. With
-    `session_end` nothing is held beyond the open of a session's last bar.
+    `enter`, `leave` (bool) and `score` (float; the highest is entered first) are blocks (time, sets, symbols), where
+    sets or symbols may be 1: the same for all of them. `leave` and `score` may also be single values. The exits are
+    fractions of the fill price and bars, numbers or arrays (sets, 1): None switches one off. With `session_end` nothing
+    is held beyond the open of a session's last bar.
     """
 
     enter: Bools
-    leave: Bools
-    score: Floats
+    leave: Bools | bool
+    score: Floats | float
     stop_loss: PerSet = None
     take_profit: PerSet = None
     trailing_stop: PerSet = None
@@ -177,14 +179,18 @@ class Parametrised(Stateful):
 
     def _guarded(self, bars: Block) -> Any:
         """One step of the subclass. Undefined values are no warnings here; an exception names the user's own line."""
-        if self.anchor < 0:
+        made_in_setup = self.state().keys() if self.anchor < 0 else None
+        if made_in_setup is not None:
             self.anchor = int(bars.times[0])
         self.shape.begin(bars.present)
         try:
             with np.errstate(all="ignore"):
-                return self.step(bars)
+                wanted = self.step(bars)
         except Exception as error:
             raise self._blame(error) from error
+        if made_in_setup is not None and (late := sorted(self.state().keys() - made_in_setup)):
+            raise StrategyError(f"{self._line()}: step begins to remember self.{late[0]}; make it in setup")
+        return wanted
 
     def remembered(self, prefix: str = "") -> Iterator[tuple[str, object, str]]:
         """The lanes' progress too."""
@@ -275,12 +281,10 @@ class Strategy(Parametrised):
         depends = json.dumps([code, values, bars.feed, bars.adjustment, self.anchor], sort_keys=True)
         return hashlib.sha256(depends.encode()).hexdigest()
 
-    def _fitting(self, name: str, value: npt.ArrayLike, size: tuple[int, ...], kind: type) -> npt.NDArray[Any]:
+    def _fitting(self, name: str, value: npt.ArrayLike, size: tuple[int, int, int], kind: type) -> npt.NDArray[Any]:
         array = np.asarray(value)
-        try:
-            fits = np.broadcast_shapes(array.shape, size) == size
-        except ValueError:
-            fits = False
+        time, sets, symbols = size
+        fits = array.shape in product((time,), (1, sets), (1, symbols)) or (array.ndim == 0 and name != "enter")
         if not fits:
             raise StrategyError(f"{self._line()}: {name} has shape {array.shape}, not (time, sets, symbols) = {size}")
         if kind is np.bool_ and array.dtype != np.bool_:

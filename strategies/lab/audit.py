@@ -1,35 +1,48 @@
 """Does a strategy see the future, and how much past does it need? Both are judged on its signals, away from any money.
 
-The yardstick is the live way: one bar at a time, of which nothing later exists. What is shown more at once, with the
-rest cut off, with a false future behind it, or after a restart must say the same, bar by bar and symbol by symbol.
+What is said of a bar must not change when later bars are cut off or false, nor with how many bars are shown at once:
+one at a time, as it is live, in one block, or after a restart; bar by bar and symbol by symbol.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from config.errors import BadInput
 from strategies.bars import Bars, Bools, Floats
-from strategies.base import Strategy
+from strategies.base import Strategy, StrategyError
 
 Make = Callable[[], Strategy]
 """A fresh strategy on the bars' symbols."""
 
 ALONE_MAX = 4_000
 """Bar times that are shown one at a time; those before come in one block."""
+SAMPLE_ROWS = 1_500
+SAMPLE_CELLS = 150_000
+"""Bar times times symbols of a sample: a second or two."""
 PROBES = 8
 SCORE_TOLERANCE = 1e-9
 """Relative. A score orders entries; its last bits may depend on how a user's own sum was grouped."""
+
+
+Check = Literal["truncated", "poisoned", "in one block", "restarted"]
+ACCUSATION: dict[Check, str] = {
+    "truncated": "looks ahead: {} changes when the bars after it are cut off",
+    "poisoned": "looks ahead: {} changes with the bars after it",
+    "in one block": "{} is another one when the same bars are shown one at a time",
+    "restarted": "{} is another one after a restart",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
     """The first signal that changes with what a strategy cannot know."""
 
-    check: str
+    check: Check
     signal: str
     symbol: str
     time: int
@@ -37,7 +50,7 @@ class Leak:
 
     def __str__(self) -> str:
         at = np.datetime_as_string(np.datetime64(self.time, "us"), unit="s")
-        return f"{self.check}: {self.signal} of {self.symbol} at {at}Z is not what it is live"
+        return ACCUSATION[self.check].format(f"{self.signal} of {self.symbol} at {at}Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +71,53 @@ class Seen:
     leave: Bools
     score: Floats
 
+    def rows(self, stop: int) -> "Seen":
+        """The first `stop` of them."""
+        return Seen(self.enter[:stop], self.leave[:stop], self.score[:stop])
+
     def differences(self, other: "Seen") -> Iterator[tuple[str, Bools]]:
-        """By signal, where this run disagrees with another of the same or fewer bars."""
-        rows = len(other.enter)
-        yield "enter", self.enter[:rows] != other.enter
-        yield "leave", self.leave[:rows] != other.leave
-        yield "score", ~np.isclose(self.score[:rows], other.score, rtol=SCORE_TOLERANCE, atol=0, equal_nan=True)
+        """By signal, where this run disagrees with another of as many bars."""
+        yield "enter", self.enter != other.enter
+        yield "leave", self.leave != other.leave
+        yield "score", ~np.isclose(self.score, other.score, rtol=SCORE_TOLERANCE, atol=0, equal_nan=True)
 
 
 def look_ahead(make: Make, bars: Bars) -> list[Leak]:
-    """The first leak for each way of hiding the future; an empty list for a strategy that never looks."""
+    """The first leak for each way of hiding the future; an empty list for a strategy that never looks.
+
+    Raises StrategyError for a strategy that cannot be run at all, or not one bar at a time.
+    """
     # Live comes first: a strategy that keeps what it saw in a global place has seen nothing yet.
-    live = run(make(), bars, _live_blocks(len(bars)))
-    leaks: dict[str, Leak] = {}
-    for check, seen in _hidden_futures(make, bars):
-        for signal, differs in live.differences(seen):
+    live = _live(make, bars)
+    whole = run(make(), bars, [(0, len(bars))])
+    leaks: dict[Check, Leak] = {}
+    for check, one, other in _comparisons(make, bars, live, whole):
+        for signal, differs in one.differences(other):
             if differs.any() and check not in leaks:
                 row, _, symbol = (int(place[0]) for place in np.nonzero(differs))
                 leaks[check] = Leak(check, signal, bars.symbols[symbol], int(bars.times[row]))
     return list(leaks.values())
 
 
-def _hidden_futures(make: Make, bars: Bars) -> Iterator[tuple[str, Seen]]:
+def sample(bars: Bars, warmup: int) -> Bars:
+    """The latest bars, all symbols of them, as many as are looked at in a second or two beyond the warm-up."""
+    rows = max(min(SAMPLE_ROWS, SAMPLE_CELLS // len(bars.symbols)), PROBES)
+    return bars.rows(max(len(bars) - warmup - rows, 0), len(bars))
+
+
+def _comparisons(make: Make, bars: Bars, live: Seen, whole: Seen) -> Iterator[tuple[Check, Seen, Seen]]:
     length = len(bars)
-    cuts = np.unique(np.linspace(max(length - ALONE_MAX, 0), length, PROBES + 1).astype(int)[1:-1]).tolist()
+    cuts = np.unique(np.linspace(max(length - ALONE_MAX, 1), length, PROBES + 1).astype(int)[1:-1]).tolist()
+    # Right behind the first bar that is another one live, the cut tells whether the bars after it are to blame.
+    suspects = [int(differs.any(axis=(1, 2)).argmax()) + 1 for _, differs in whole.differences(live) if differs.any()]
+    for cut in suspects + cuts:
+        yield "truncated", whole.rows(cut), run(make(), bars.rows(0, cut), [(0, cut)])
     for cut in cuts:
-        yield "truncated", run(make(), bars.rows(0, cut), [(0, cut)])
-    for cut in cuts:
-        seen = run(make(), poisoned(bars, cut), [(0, length)])
-        yield "poisoned", Seen(seen.enter[:cut], seen.leave[:cut], seen.score[:cut])
-    yield "in one block", run(make(), bars, [(0, length)])
-    yield "restarted", _restarted(make, bars, cuts)
+        with suppress(StrategyError):  # what cannot be run on wild bars is not proved to see them
+            seen = run(make(), poisoned(bars, cut), [(0, length)])
+            yield "poisoned", whole.rows(cut), seen.rows(cut)
+    yield "in one block", live, whole
+    yield "restarted", live, _restarted(make, bars, cuts)
 
 
 def warm_up(make: Make, bars: Bars) -> WarmUp:
@@ -121,6 +150,14 @@ def run(strategy: Strategy, bars: Bars, blocks: Iterable[tuple[int, int]]) -> Se
         np.concatenate([block.leave for block in decided]),
         np.concatenate([block.score for block in decided]),
     )
+
+
+def _live(make: Make, bars: Bars) -> Seen:
+    try:
+        return run(make(), bars, _live_blocks(len(bars)))
+    except StrategyError as error:
+        run(make(), bars, [(0, len(bars))])  # an ordinary mistake fails here too, and says so
+        raise StrategyError(f"{error} (in a block of one bar, as it is live)") from error
 
 
 def _live_blocks(length: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import BadInput
-from strategies.bars import Bars, Block
+from strategies.bars import Bars, Block, Bools
 from strategies.base import Shape, Signals, Strategy, StrategyError, Value, param
 from strategies.indicators import SMA
 from strategies.lanes import StateMismatch
@@ -131,6 +131,13 @@ def test_an_exception_in_setup_names_the_strategys_own_line() -> None:
         (lambda _, b, a: Signals(b.close[1:] > a[1:], b.close < a, a), "enter has shape (79, 1, 2), not (time, sets,"),
         (lambda _, b, a: Signals(b.close > a, np.ones((80, 3, 2), bool), a), "leave has shape (80, 3, 2), not (time,"),
         (
+            lambda _, b, a: Signals((b.close > a)[0], b.close < a, a),
+            "enter has shape (1, 2), not (time, sets, symbols)",
+        ),
+        (lambda _, b, a: Signals((b.close > a)[:1], b.close < a, a), "enter has shape (1, 1, 2), not (time, sets,"),
+        (lambda _, b, a: Signals((b.close > a)[0, 0, 0], b.close < a, a), "enter has shape (), not (time, sets,"),
+        (lambda _, b, a: Signals(b.close > a, b.close < a, a[-1]), "score has shape (1, 2), not (time, sets, symbols)"),
+        (
             lambda _, b, a: Signals(b.close - a, b.close < a, a),
             "enter is float64, not the True or False of a comparison",
         ),
@@ -153,6 +160,33 @@ def test_signals_that_are_none_stop_the_run_with_file_and_line(
 
 
 @pytest.mark.parametrize(
+    "signals",
+    [
+        lambda up: Signals(up, leave=False, score=0.0),  # single values
+        lambda up: Signals(up, leave=~up[:, :, :1], score=up[:, :, :1] * 1.0),  # one symbol's for all
+        lambda up: Signals(up, leave=~up, score=up * np.ones((1, 2, 1))),  # more parameter sets than the bars have
+    ],
+)
+def test_what_is_the_same_for_all_sets_or_symbols_need_not_be_repeated(signals: Callable[[Bools], Signals]) -> None:
+    def decide(_: Crossover, bars: Block, __: np.ndarray) -> Signals:
+        return signals(bars.close > bars.open)
+
+    decided = deciding(decide)(BARS.symbols, [{}, {"period": 20}]).advance(ALL)
+    assert decided.enter.shape == decided.leave.shape == decided.score.shape == (len(BARS), 2, len(BARS.symbols))
+    assert decided.enter.any()
+
+
+def test_what_is_first_remembered_in_a_step_stops_the_run() -> None:
+    """No restart could restore it."""
+
+    def decide(self: Crossover, bars: Block, average: np.ndarray) -> Signals:
+        self.last = bars.close[-1]  # type: ignore[attr-defined]
+        return Signals(bars.close > average, bars.close < average, average)
+
+    assert error_of(deciding(decide)).endswith(": step begins to remember self.last; make it in setup")
+
+
+@pytest.mark.parametrize(
     "condition",
     [
         lambda b, a: ~(b.close > a),  # True where the average is undefined
@@ -165,7 +199,7 @@ def test_entering_on_a_value_that_is_not_yet_defined_stops_the_run(
     condition: Callable[[Block, np.ndarray], np.ndarray],
 ) -> None:
     def decide(_: Crossover, bars: Block, average: np.ndarray) -> Signals:
-        return Signals(condition(bars, average), bars.close < average, np.ones(1))
+        return Signals(condition(bars, average), bars.close < average, 1.0)
 
     message = r"enters S0 at 2019-11-\d\dT00:00:00Z because of a value that is undefined until bar 10$"
     with pytest.raises(StrategyError, match=message):
@@ -174,7 +208,7 @@ def test_entering_on_a_value_that_is_not_yet_defined_stops_the_run(
 
 def test_entering_before_some_indicator_is_defined_is_fine_when_it_hangs_on_none() -> None:
     def decide(_: Crossover, bars: Block, average: np.ndarray) -> Signals:
-        return Signals((bars.close > bars.open) | (bars.close > average), bars.close < average, np.ones(1))
+        return Signals((bars.close > bars.open) | (bars.close > average), bars.close < average, 1.0)
 
     decided = deciding(decide)(BARS.symbols).advance(ALL)
     assert decided.enter[:9].any()

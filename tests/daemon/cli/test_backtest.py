@@ -134,16 +134,32 @@ def test_a_users_own_file_is_a_strategy(result: RunJson, bars: Path, tmp_path: P
     assert run["trades"]
 
 
-def test_bars_are_resampled_on_request_only(result: RunJson, tmp_path: Path) -> None:
-    """Two sessions of hourly bars are fourteen bars, or two."""
+def test_bars_are_resampled_on_request_only(run: Run, result: RunJson, tmp_path: Path) -> None:
+    """Two sessions of hourly bars are fourteen bars, or two; to count them as days is worth a word."""
     rows = [f"A,2024-07-0{day}T{hour}:30:00Z,10,11,9,10,5\n" for day in (1, 2) for hour in range(13, 20)]
     path, mine = tmp_path / "hours.csv", tmp_path / "mine.py"
     path.write_text(HEADER + "".join(rows))
     mine.write_text(MY_STRATEGY.replace("param(10, low=2", "param(1, low=1"))
-    as_they_are = result(mine, "--bars", path)
+    code, out, err = run(mine, "--bars", path, "--json")
     daily = result(mine, "--bars", path, "--timeframe", "1d")
-    assert (as_they_are["bars"], daily["bars"]) == (14, 2)
+    assert (code, json.loads(out)["bars"], daily["bars"]) == (0, 14, 2)
+    warning = "has 1h bars, mine counts in bars of 1d; --timeframe 1d makes them"
+    assert err == f"nightdesk: warning: {path}: {warning}\n"
     assert [time for time, _ in daily["equity"]] == ["2024-07-01T13:30:00Z", "2024-07-02T13:30:00Z"]
+
+
+def test_bars_that_are_too_long_for_the_strategy_are_a_warning(run: Run, bars: Path) -> None:
+    code, _, err = run("bollinger_reversion", "--bars", bars)
+    assert (code, err) == (0, f"nightdesk: warning: {bars}: has 1d bars, bollinger_reversion counts in bars of 2h\n")
+
+
+def test_earnings_momentum_says_that_it_needs_a_calendar(run: Run, bars: Path, tmp_path: Path) -> None:
+    calendar = tmp_path / "calendar.csv"
+    calendar.write_text("symbol,date,timing\nSPY,2023-05-01,bmo\n")
+    without = run("earnings_momentum", "--bars", bars)
+    with_one = run("earnings_momentum", "--bars", bars, "--param", f"calendar={calendar}")
+    assert without[2].startswith("nightdesk: warning: earnings_momentum: enters nothing without --param calendar=FILE")
+    assert (without[0], without[2].count("\n"), with_one[0], with_one[2]) == (0, 1, 0, "")
 
 
 def test_only_members_of_the_universe_are_entered(result: RunJson, bars: Path, tmp_path: Path) -> None:
@@ -190,11 +206,12 @@ def test_twins_are_a_warning_on_stderr(run: Run, bars: Path, tmp_path: Path) -> 
         (["--param", "stop_loss"], "momentum_basic: parameter 'stop_loss' is not of the form name=value"),
         (["--costs", "tax=1"], "--costs: tax: unknown"),
         (["--costs", "reject_rate=2"], "--costs: reject_rate: '2' is not a number between 0 and 1"),
-        (["--capital", "lots"], "--capital: 'lots' is not a number from 1 to 1e+12"),
+        (["--capital", "lots"], "--capital: 'lots' is not a number from 1 to 1,000,000,000,000"),
         (["--fraction", "1.5"], "--fraction: '1.5' is not a number from 0.0001 to 1"),
         (["--max-positions", "2.5"], "--max-positions: '2.5' is not a whole number"),
-        (["--seed", "-1"], "--seed: '-1' is not a number from 0 to"),
+        (["--seed", "-1"], "--seed: '-1' is not a number from 0 to 1,000,000,000"),
         (["--timeframe", "fortnight"], "timeframe 'fortnight': "),
+        (["--sectors", "{tmp}/some.csv"], "--sectors: only an overlay reads it; add --overlay sector_rotation"),
         (["--overlay", "moon"], "--overlay: 'moon' is not an overlay; there is sector_rotation"),
         (["--overlay", "sector_rotation"], "--overlay sector_rotation: needs --sectors FILE"),
         (
@@ -239,6 +256,7 @@ def test_a_strategy_nobody_knows_is_named_with_those_there_are(run: Run, bars: P
     [
         (("return Signals(", "1 / 0; return Signals("), 14, "ZeroDivisionError"),
         (("enter=bars.close > average", "enter=(bars.close > average).ravel()"), 12, "enter has shape"),
+        (("enter=bars.close > average", "enter=(bars.close > average)[0]"), 12, "enter has shape"),
         (("enter=bars.close > average", "enter=~(bars.close < average)"), 12, "undefined until bar 10"),
         (("def step", "def stop"), 5, "no step"),
         (("bars):", "bars)"), 12, "expected ':'"),
@@ -254,6 +272,50 @@ def test_a_users_strategy_at_fault_is_named_by_file_and_line(
     assert complaint in err
     assert f"nightdesk: {file}:{line}: " in err or complaint == "no step"
     assert not report.exists()
+
+
+LOOKING_AHEAD = """
+        ahead = np.full(bars.close.shape, np.nan)
+        for k in range(len(bars.close) - 12):
+            ahead[k] = bars.close[k + 12] / bars.close[k + 1]
+        return Signals(enter=ahead > 1.02, leave=ahead < 1, score=np.nan_to_num(ahead))
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        LOOKING_AHEAD,
+        LOOKING_AHEAD.replace("score=np.nan_to_num(ahead)", "score=0.0"),
+        "return Signals(bars.close < bars.close.mean(axis=0), leave=False, score=0.0)",
+        "return Signals(bars.close > bars.open, leave=np.roll(bars.close, -1, axis=0) < bars.close, score=0.0)",
+        "return Signals(bars.close > bars.open, leave=False, score=np.roll(bars.volume, -1, axis=0) / bars.open)",
+    ],
+)
+def test_a_users_strategy_that_looks_ahead_is_refused(run: Run, bars: Path, tmp_path: Path, step: str) -> None:
+    file, report = tmp_path / "seer.py", tmp_path / "out.html"
+    file.write_text(
+        "import numpy as np\nfrom strategies.base import Signals, Strategy\n"
+        f"class Seer(Strategy):\n    def step(self, bars):\n        {step.strip()}\n"
+    )
+    code, out, err = run(file, "--bars", bars, "--report", report, "--json")
+    assert (code, out) == (2, "")
+    place = r"(enter|leave|score) of (AAPL|MSFT|SPY) at 202\d-\d\d-\d\dT14:30:00Z"
+    assert re.fullmatch(rf"nightdesk: {file}: looks ahead: {place} changes .* the bars after it.*\n", err)
+    assert not report.exists()
+
+
+def test_a_users_strategy_that_a_restart_would_change_runs_with_a_warning(run: Run, bars: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    count = "self.days.extend(bars.times); third = np.arange(len(self.days))[-len(bars.times) :, None, None] % 3 == 0"
+    file.write_text(
+        "import numpy as np\nfrom strategies.base import Signals, Strategy\nclass Mine(Strategy):\n"
+        "    def setup(self, shape):\n        self.days = []\n"
+        f"    def step(self, bars):\n        {count}\n        return Signals(third, leave=~third, score=0.0)\n"
+    )
+    code, out, err = run(file, "--bars", bars, "--json")
+    assert (code, len(json.loads(out)["trades"]) > 10) == (0, True)
+    assert re.fullmatch(rf"nightdesk: warning: {file}: enter of AAPL at \S+ is another one after a restart: .*\n", err)
 
 
 def test_the_report_is_one_page_that_loads_nothing(run: Run, bars: Path, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from config.errors import BadInput
 from strategies.bars import Block
-from strategies.base import Shape, Signals, Strategy, param
+from strategies.base import Shape, Signals, Strategy, StrategyError, param
 from strategies.indicators import EMA, SMA
-from strategies.lab.audit import look_ahead, warm_up
+from strategies.lab.audit import SAMPLE_CELLS, look_ahead, sample, warm_up
 from strategies.registry import NAMES, load
 from tests.strategies.market import random_bars, random_parameters
 
@@ -48,6 +48,32 @@ class PeekingScore(Strategy):
         return Signals(up, ~up, np.roll(bars.volume, -1, axis=0).astype(np.float64))
 
 
+class RarelyAhead(Strategy):
+    """Waits for an uncommon volume, and takes it only before a rise."""
+
+    def step(self, bars: Block) -> Signals:
+        rise = np.roll(bars.close, -1, axis=0) > bars.close
+        return Signals((bars.volume > 9_900) & rise, leave=False, score=0.0)
+
+
+class BlockAverage(Strategy):
+    """Looks back within its block, and no further: what came before it is forgotten."""
+
+    def step(self, bars: Block) -> Signals:
+        close = bars.close.astype(np.float64)
+        average = np.full_like(close, np.nan)
+        for row in range(4, len(close)):
+            average[row] = close[row - 4 : row + 1].mean(axis=0)
+        return Signals(close < average, close > average, score=0.0)
+
+
+class SecondBar(Strategy):
+    """Takes for granted that there are two bars."""
+
+    def step(self, bars: Block) -> Signals:
+        return Signals(bars.close > bars.close[1], leave=False, score=0.0)
+
+
 class Diary(Strategy):
     """Writes every close into a place that outlives the run, and reads tomorrow's there the next time."""
 
@@ -59,7 +85,7 @@ class Diary(Strategy):
         now = bars.close[:, 0, :1]
         known = [max((self.pages.get(int(t) + n * day, 0) for n in (1, 2, 3, 4)), default=0) for t in bars.times]
         up = (np.array(known)[:, None] > now)[:, None]
-        return Signals(up, ~up, np.ones(1))
+        return Signals(up, ~up, 1.0)
 
 
 class Forgetful(Strategy):
@@ -72,7 +98,7 @@ class Forgetful(Strategy):
         rows = np.arange(len(self.seen), len(self.seen) + len(bars.times))
         self.seen.extend(bars.times.tolist())
         every_third = (rows % 3 == 0)[:, None, None]
-        return Signals(every_third, ~every_third, np.ones(1))
+        return Signals(every_third, ~every_third, 1.0)
 
 
 class Remembering(Strategy):
@@ -85,7 +111,7 @@ class Remembering(Strategy):
         rows = np.arange(self.seen, self.seen + len(bars.times))
         self.seen += len(bars.times)
         every_third = (rows % 3 == 0)[:, None, None]
-        return Signals(every_third, ~every_third, np.ones(1))
+        return Signals(every_third, ~every_third, 1.0)
 
 
 class AboveAverage(Strategy):
@@ -117,8 +143,33 @@ def test_a_strategy_that_a_restart_changes_is_caught() -> None:
 
 def test_a_leak_names_signal_symbol_and_time() -> None:
     bars = random_bars(np.random.default_rng(1), missing=0)
-    leak = str(look_ahead(lambda: Tomorrow(bars.symbols), bars)[0])
-    assert re.fullmatch(r"truncated: enter of S\d at 20[-0-9]{8}T00:00:00Z is not what it is live", leak)
+    cut_off, poisoned, *_ = map(str, look_ahead(lambda: Tomorrow(bars.symbols), bars))
+    said = r"looks ahead: enter of S\d at 20[-0-9]{8}T00:00:00Z changes "
+    assert re.fullmatch(said + "when the bars after it are cut off", cut_off)
+    assert re.fullmatch(said + "with the bars after it", poisoned)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_strategy_that_forgets_between_blocks_is_not_accused_of_seeing_the_future(seed: int) -> None:
+    assert checks(BlockAverage, seed) == {"in one block", "restarted"}
+
+
+def test_a_glance_ahead_that_decides_one_bar_in_a_hundred_is_caught() -> None:
+    assert {"truncated", "in one block"} <= checks(RarelyAhead)
+
+
+def test_an_error_that_only_a_single_bar_provokes_says_so() -> None:
+    bars = random_bars(np.random.default_rng(1), missing=0)
+    with pytest.raises(StrategyError, match=r"IndexError: .* \(in a block of one bar, as it is live\)$"):
+        look_ahead(lambda: SecondBar(bars.symbols), bars)
+
+
+def test_a_sample_is_the_latest_bars_of_all_symbols_with_room_for_the_warm_up() -> None:
+    bars = random_bars(np.random.default_rng(1), rows=700, symbols=400, missing=0)
+    assert len(sample(bars, 1_000)) == 700
+    shown = sample(bars, 50)
+    assert (len(shown), shown.symbols) == (50 + SAMPLE_CELLS // 400, bars.symbols)
+    assert shown.times[-1] == bars.times[-1]
 
 
 @pytest.mark.parametrize("honest", [AboveAverage, Remembering])

@@ -20,7 +20,7 @@ class EveryOther(Strategy):
 
     def step(self, bars: Block) -> Signals:
         odd = (bars.times // MINUTE % 2 == 1)[:, None, None]
-        return Signals(enter=~odd, leave=odd, score=np.zeros(1))
+        return Signals(enter=~odd, leave=odd, score=0.0)
 
 
 class Never(Strategy):
@@ -28,7 +28,7 @@ class Never(Strategy):
 
     def step(self, bars: Block) -> Signals:
         nothing = np.zeros(bars.close.shape, np.bool_)
-        return Signals(enter=nothing, leave=nothing, score=np.zeros(1))
+        return Signals(enter=nothing, leave=nothing, score=0.0)
 
 
 def report(strategy: type[Strategy], symbol: str, size: int) -> str:
