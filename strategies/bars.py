@@ -29,7 +29,10 @@ class Block:
     """A run of consecutive bar times. Shapes: prices (time, 1, symbols), calendar (time,), minutes (time, 1, 1).
 
     Where a symbol has no bar, `present` is False, its prices repeat its last close (0 before its first bar) and its
-    volume is 0. `members` says which present symbols belong to the universe at that time.
+    volume is 0. `members` says which present symbols belong to the universe at that time. The arrays are read-only.
+
+    `volume` is in shares. `volume_units` are whole numbers, for sums that must be exact; how many make a share,
+    `volume_scale` (symbols,), depends on bars yet to come, so a rule may compare ratios of them but not the units.
     """
 
     times: Micros
@@ -41,9 +44,16 @@ class Block:
     high: Ints
     low: Ints
     close: Ints
-    volume: Ints
+    volume_units: Ints
+    volume_scale: Ints
     present: Bools
     members: Bools
+
+    @property
+    def volume(self) -> Floats:
+        """Shares, (time, 1, symbols)."""
+        shares: Floats = self.volume_units / self.volume_scale
+        return shares
 
     @property
     def minutes_after_open(self) -> Floats:
@@ -181,10 +191,10 @@ class Bars:
         return replace(self, **cut, members=None if self.members is None else self.members[start:stop])
 
     def block(self, start: int, stop: int) -> Block:
-        """The bars of times[start:stop]: views, nothing is copied."""
+        """The bars of times[start:stop]: read-only views of what the engine trades on, nothing is copied."""
         rows = slice(start, stop)
         present = self.present[rows, None]
-        return Block(
+        columns = (
             self.times[rows],
             self.dates[rows],
             self.session_open[rows],
@@ -195,9 +205,13 @@ class Bars:
             self.low[rows, None],
             self.close[rows, None],
             self.volume[rows, None],
+            self.volume_scale[:],
             present,
             present if self.members is None else present & self.members[rows, None],
         )
+        for column in columns:
+            column.flags.writeable = False
+        return Block(*columns)
 
     def __len__(self) -> int:
         return len(self.times)

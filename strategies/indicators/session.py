@@ -25,7 +25,7 @@ class VWAP(Indicator):
 
     def update(self, bars: Block) -> Floats:
         """The average at each bar, in units of the price; NaN while the session has no volume."""
-        volume = bars.volume[:, 0]
+        volume = bars.volume_units[:, 0]
         worth = (bars.high + bars.low + bars.close)[:, 0] * volume
         days = bars.dates.astype(np.int64)
         new_day = np.diff(days, prepend=self.date) != 0

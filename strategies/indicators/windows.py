@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from strategies.bars import Floats, Ints
+from strategies.bars import FRACTIONAL_SHARE, Floats, Ints
 from strategies.indicators.indicator import History, Indicator, Length, Series
 from strategies.lanes import Shape
 
@@ -67,9 +67,10 @@ class RelativeVolume(Indicator):
         self._needs(self._n + 1)
         self._history = History(shape, int(self._n.max()))
 
-    def update(self, volume: Ints) -> Floats:
-        """1.0 is a usual bar; NaN or infinite after n bars without any volume."""
-        joined = self._history.extend(self._pack(volume))
+    def update(self, volume: Floats) -> Floats:
+        """1.0 is a usual bar; NaN or infinite after n bars without any volume, which is in shares."""
+        units = np.rint(volume * FRACTIONAL_SHARE).astype(np.int64)
+        joined = self._history.extend(self._pack(units))
         before = window_sums(joined[:-1], self._n)
         now = joined[self._history.depth :]
         with np.errstate(divide="ignore", invalid="ignore"):

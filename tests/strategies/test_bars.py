@@ -1,12 +1,14 @@
 """Bars on one time axis: exact units, missing bars, calendars; and short bars put together to longer ones."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import BadInput
-from strategies.bars import Bars, parse_timeframe
+from strategies.bars import Bars, Block, parse_timeframe
 from strategies.resample import resample
 from strategies.sessions import DAY, HOUR, MINUTE
 from tests.strategies.market import bar_times, random_bars
@@ -47,6 +49,24 @@ def test_fractions_of_a_share_are_kept() -> None:
     bars = Bars.from_columns(["COIN", "SHARE"], np.arange(2), times, price, price, price, price, volume)
     np.testing.assert_array_equal(bars.volume[0] / bars.volume_scale, [0.5, 300])
     assert bars.volume_scale.tolist() == [10_000, 1]
+    np.testing.assert_array_equal(bars.block(0, 1).volume, [[[0.5, 300]]])
+
+
+def test_a_fraction_of_a_share_to_come_does_not_change_the_volume_of_bars_before_it() -> None:
+    times, price, only = np.arange(3) * DAY, np.ones(3), np.zeros(3, np.int64)
+    whole, fractional = (
+        Bars.from_columns(["A"], only, times, price, price, price, price, np.array([50_000, 150_000, last]))
+        for last in (50_000.0, 50_000.5)
+    )
+    np.testing.assert_array_equal(whole.block(0, 2).volume, fractional.block(0, 2).volume)
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Block)])
+def test_what_a_strategy_is_shown_cannot_be_overwritten(field: str) -> None:
+    bars = random_bars(np.random.default_rng(1), rows=4)
+    for block in (bars.block(0, 4), replace(bars, members=bars.present.copy()).block(0, 4)):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(block, field)[...] = 1
 
 
 def test_a_missing_bar_repeats_the_last_close_and_nothing_before_the_first() -> None:

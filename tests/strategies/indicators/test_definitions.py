@@ -191,7 +191,7 @@ def test_rsi_is_100_without_losses_0_without_gains_and_50_without_movement() -> 
 def test_relative_volume_leaves_out_the_bar_itself() -> None:
     shape, block = shape_of([[100, 300, 400, 0, 0, 0, 5]])
     expected = [np.nan, np.nan, 2.0, 0.0, 0.0, np.nan, np.inf]
-    np.testing.assert_array_equal(flat(RelativeVolume(shape, 2).update(block)), expected)
+    np.testing.assert_array_equal(flat(RelativeVolume(shape, 2).update(block.astype(np.float64))), expected)
 
 
 def test_crossing_needs_both_bars_defined_and_counts_a_touch_before() -> None:
@@ -226,14 +226,14 @@ def test_vwap_begins_anew_with_the_exchange_date_and_is_undefined_without_volume
     shape, price = shape_of([[100, 200, 300, 400, 500]])
     bars = random_bars(np.random.default_rng(1), rows=5, symbols=1, missing=0).block(0, 5)
     volume = np.array([0, 1, 3, 1, 1], np.int64)[:, None, None]
-    bars = replace(bars, dates=days, high=price, low=price, close=price, volume=volume)
+    bars = replace(bars, dates=days, high=price, low=price, close=price, volume_units=volume)
     np.testing.assert_array_equal(flat(VWAP(shape).update(bars)), [np.nan, 200, 275, 400, 450])
 
 
 def test_vwap_says_when_a_session_is_too_large_to_add_up() -> None:
     shape, price = shape_of([[10**15, 10**15]])
     bars = random_bars(np.random.default_rng(1), rows=2, symbols=1, missing=0).block(0, 2)
-    bars = replace(bars, high=price, low=price, close=price, volume=np.full_like(price, 10**5))
+    bars = replace(bars, high=price, low=price, close=price, volume_units=np.full_like(price, 10**5))
     with pytest.raises(OverflowError, match="64 bits"):
         VWAP(shape).update(bars)
 
