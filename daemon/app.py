@@ -138,8 +138,17 @@ class Daemon:
             supervisor(
                 "billing",
                 one_for_one,
-                # Each poisonous entry costs three crashes before it is put aside.
-                child("scorer", self._scorer, mailbox=self._commits, stop_s=5, critical=True, intensity=20),
+                # Each poisonous entry costs three crashes before it is put aside; state that cannot be read is made
+                # again in one turn, from the whole log.
+                child(
+                    "scorer",
+                    self._scorer,
+                    mailbox=self._commits,
+                    stop_s=5,
+                    stuck_s=STORE_STUCK_S,
+                    critical=True,
+                    intensity=20,
+                ),
                 child("rules", lambda: RulesLogged(lambda: self._log_rules(self._settings))),
                 child("ticker", lambda: Ticker(store, self._clock)),
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),

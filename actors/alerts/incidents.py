@@ -185,21 +185,40 @@ class IncidentBook:
             (tenant, PART): (VERSION, pack(cases[tenant], self._floods, tenant, self._now)) for tenant in sorted(dirty)
         }
 
-    def load(self, parts: Mapping[tuple[str, str], tuple[int, bytes]], open_incidents: Sequence[Incident] = ()) -> None:
-        """Start from a snapshot. Of tenants whose part is of another version, the open incidents as stored are kept."""
-        known = {
-            tenant: data for (tenant, part), (version, data) in parts.items() if (part, version) == (PART, VERSION)
-        }
+    def anew(self) -> "IncidentBook":
+        """Another book with the same routes, empty."""
+        return IncidentBook(self._routing)
+
+    def load(
+        self, parts: Mapping[tuple[str, str], tuple[int, bytes]], open_incidents: Sequence[Incident] = ()
+    ) -> list[tuple[str, str]]:
+        """Be as of a snapshot. Returns the parts of another version and those that cannot be read.
+
+        Of their tenants, the open incidents as stored are kept.
+        """
+        for memory in (self._cases, self._keys, self._open, self._deadlines):
+            memory.clear()
+        self._now, self._floods, self._pending = 0, Floods(), _Pending()
         cases: list[Case] = []
-        for tenant, data in known.items():
-            restored, now = unpack(data, self._floods, tenant)
+        foreign: set[str] = set()
+        for (tenant, part), (version, data) in parts.items():
+            if part != PART:
+                continue
+            try:
+                if version != VERSION:
+                    raise ValueError(f"version {version}")  # noqa: TRY301 - one more way to be unreadable
+                restored, now = unpack(data, self._floods, tenant)
+            except Exception:  # noqa: BLE001 - bytes that are not what was written may fail in any way
+                foreign.add(tenant)
+                continue
             cases += restored
             self._now = max(self._now, now)
-        foreign = {tenant for tenant, part in parts if part == PART} - known.keys()
+        self._dirty |= foreign
         cases += [Case.of_stored(incident, self._routing) for incident in open_incidents if incident.tenant in foreign]
         for case in sorted(cases, key=lambda case: (case.incident.opened, case.incident.id)):
             self._adopt(case)
             self._schedule(case)
+        return [(tenant, PART) for tenant in sorted(foreign)]
 
     # the life of an incident
 

@@ -6,12 +6,12 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from actors.billing.watch import Changes, Reading, Watch
+from actors.billing.watch import GONE, INCIDENTS, Changes, Reading, Watch
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, monotonic
 from actors.kernel.mailbox import Ask, Gap
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import DAEMON, Committed, Findings, Kind, LogEntry, NewEntry, Severity, Snapshot
+from actors.store.records import DAEMON, Committed, Findings, Kind, LogEntry, NewEntry, Severity, Snapshot, Watermark
 
 log = structlog.get_logger()
 
@@ -56,9 +56,8 @@ class Scorer(Actor[Committed]):
         self._store.follow(self.mailbox)
         mark = await self._store.load_watch()
         self._skipped = mark.skipped
-        fresh = self._watch.restore(mark.snapshot.parts, mark.open_incidents)
-        if fresh:
-            log.warning("warm_up_restarted", reason="the saved state is of another version", parts=fresh)
+        if unread := self._watch.restore(mark.snapshot.parts, mark.open_incidents):
+            await self._rebuild(mark, unread)
         self._cursor = self._snapshot_seq = mark.snapshot.seq
         while self._cursor < mark.cursor:
             entries = await self._store.read_log(self._cursor, min(BATCH_MAX, mark.cursor - self._cursor))
@@ -69,6 +68,31 @@ class Scorer(Actor[Committed]):
             self._cursor = entries[-1].seq
         self._cursor = self._position = mark.cursor
         self._snapshot_at = monotonic()
+
+    async def _rebuild(self, mark: Watermark, unread: Sequence[tuple[str, str]]) -> None:
+        """Read the log from its beginning for the parts of the snapshot that cannot be read.
+
+        But for the incidents: people know of those that are stored, and only of those.
+        """
+        names = sorted({name.partition(":")[0] for _, name in unread})
+        log.warning("state_rebuilt", reason="damaged, or of another version", parts=len(unread), names=names)
+        lost = [part for part in unread if part[1] != INCIDENTS]
+        if not lost:
+            return
+        self._skipped |= {letter.seq for letter in await self._store.dead_letters()}
+        again, position = self._watch.anew(), 0
+        while position < mark.snapshot.seq:
+            entries = await self._store.read_log(position, min(BATCH_MAX, mark.snapshot.seq - position))
+            if not entries:
+                break
+            # Where the beginning of the log is no longer kept, a page may reach beyond the snapshot.
+            await self._fold([entry for entry in entries if entry.seq <= mark.snapshot.seq], again)
+            again.drain()
+            position = entries[-1].seq
+        found = dict(again.snapshot())
+        mended = {part: found.get(part, GONE) for part in lost}
+        await self._store_findings(Findings(mark.cursor, snapshot=Snapshot(mark.snapshot.seq, mended)))
+        self._watch.restore({**mark.snapshot.parts, **mended}, mark.open_incidents)
 
     async def stop(self) -> None:
         """What was not committed is read again by the next scorer."""
@@ -130,14 +154,18 @@ class Scorer(Actor[Committed]):
             self._wake({notification.channel for notification in findings.notifications})
         self._tell(changes)
 
-    async def _fold(self, entries: Sequence[LogEntry]) -> dict[int, Reading]:
+    async def _fold(self, entries: Sequence[LogEntry], watch: Watch | None = None) -> dict[int, Reading]:
         """The readings of the events that have a score."""
+        watch = watch or self._watch
         readings: dict[int, Reading] = {}
         for number, entry in enumerate(entries, 1):
             if entry.seq in self._skipped:
                 continue
+            if entry.damage:
+                await self._put_aside(entry, entry.damage)
+                continue
             try:
-                reading = self._watch.apply(entry)
+                reading = watch.apply(entry)
             except Exception as error:
                 await self._count_crash(entry, error)
                 raise
@@ -171,9 +199,14 @@ class Scorer(Actor[Committed]):
 
     async def _count_crash(self, entry: LogEntry, error: Exception) -> None:
         """The supervisor restarts us; an entry that goes on crashing is then passed by, and people are told."""
-        at, reason = self._clock.now(), f"{type(error).__name__}: {error}"
-        if await self._store.count_crash(self.name, entry.seq, reason, at) < CRASHES_MAX:
-            return
+        reason = f"{type(error).__name__}: {error}"
+        if await self._store.count_crash(self.name, entry.seq, reason, self._clock.now()) >= CRASHES_MAX:
+            await self._put_aside(entry, reason)
+
+    async def _put_aside(self, entry: LogEntry, reason: str) -> None:
+        """Its bytes will not change, nor what they do to us: a dead letter."""
+        at = self._clock.now()
+        log.error("dead_letter", seq=entry.seq, error=reason)
         alarm = {
             "signal": "dead_letter",
             "scope": self.name,
@@ -182,6 +215,8 @@ class Scorer(Actor[Committed]):
             "evidence": {"seq": entry.seq, "error": reason, "first": "nightdesk dead-letters lists it"},
         }
         await self._store.append(NewEntry(Kind.ALARM, DAEMON, at, alarm))
+        await self._store.bury(self.name, entry.seq, reason, at)
+        self._skipped |= {entry.seq}
 
     def _tell(self, changes: Changes) -> None:
         for step in changes.transitions:

@@ -21,6 +21,12 @@ MINUTE = 60 * SECOND
 SET_BACK_US = 5 * MINUTE
 """While entries are at most so much out of order, log time stands still; beyond, the clock was set, and it follows."""
 
+INCIDENTS = "incidents"
+"""The parts of a snapshot that are the book's."""
+
+GONE = (0, b"")
+"""Version and state of a part that is no more."""
+
 LEDGER = "ledger:"
 """Before the id of a subscription: the name of its part of a snapshot."""
 
@@ -102,8 +108,11 @@ class Incidents(Protocol):
     def save(self) -> Parts:
         """The parts of its state that changed since the last save."""
 
-    def load(self, parts: Parts, open_incidents: Sequence[Incident]) -> None:
-        """Go on from there."""
+    def load(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
+        """Be as of there, whatever was before. Returns the parts that cannot be read."""
+
+    def anew(self) -> "Incidents":
+        """Another book, empty."""
 
 
 class Reading(NamedTuple):
@@ -190,7 +199,10 @@ class TenantWatch:
     def load(self, name: str, version: int, state: bytes) -> bool:
         """One part of what was saved; False where it is of another version, so that the part starts afresh."""
         if name == "rules":
-            self.configure(orjson.loads(state))
+            settings = orjson.loads(state)
+            if version != 1 or not isinstance(settings, dict):
+                return False
+            self.configure(settings)
             self.changed.clear()
             return True
         if name.startswith(LEDGER):
@@ -234,7 +246,9 @@ class Watch:
         return {name: tenant.ledger for name, tenant in self._tenants.items()}
 
     def apply(self, entry: LogEntry) -> Reading:
-        """Fold one entry."""
+        """Fold one entry. One that is damaged on disk is passed by."""
+        if entry.damage:
+            return Reading()
         if entry.at < self._now - SET_BACK_US:
             self._set_back(entry)
         self._now = max(self._now, entry.at)
@@ -344,13 +358,27 @@ class Watch:
         yield from self._incidents.save().items()
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
-        """Go on from a snapshot. Returns the parts of another version, which therefore start afresh."""
-        fresh = []
-        for (tenant, part), (version, state) in parts.items():
-            if (tenant, part) == (DAEMON, "watch"):
-                self._now = orjson.loads(state)
-            elif part != "incidents" and not self._tenant(tenant).load(part, version, state):
-                fresh.append((tenant, part))
+        """Be as of a snapshot, whatever was before.
+
+        Returns the parts of another version and those that cannot be read: restore again without them, or with better.
+        """
+        self._now, self._tenants = 0, {}
+        unread = [part for part, (version, state) in parts.items() if version and not self._load(part, version, state)]
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
-        self._incidents.load(parts, open_incidents)
-        return fresh
+        return unread + self._incidents.load(parts, open_incidents)
+
+    def _load(self, part: tuple[str, str], version: int, state: bytes) -> bool:
+        tenant, name = part
+        if name == INCIDENTS:
+            return True
+        try:
+            if part == (DAEMON, "watch"):
+                self._now = int(orjson.loads(state))
+                return version == 1
+            return self._tenant(tenant).load(name, version, state)
+        except Exception:  # noqa: BLE001 - bytes that are not what was written may fail in any way
+            return False
+
+    def anew(self) -> "Watch":
+        """Another, which knows nothing."""
+        return Watch(self._incidents.anew())

@@ -44,9 +44,18 @@ def pack(data: Json, body: bytes | None) -> tuple[bytes, bytes | None]:
     return projection, stream.compress(body) + stream.flush()
 
 
+class Damaged(Exception):
+    """What is on disk is not what was written there."""
+
+
 def unpack(packed: bytes, dictionary: int) -> dict[str, Any]:
-    """The projection."""
-    data: dict[str, Any] = orjson.loads(_reader(dictionary).decompress(packed))
+    """The projection. Raises Damaged."""
+    try:
+        data = orjson.loads(_reader(dictionary).decompress(packed))
+    except (ValueError, TypeError, OSError, zlib.error) as error:
+        raise Damaged(f"its data cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise Damaged(f"its data is a {type(data).__name__}")
     return data
 
 

@@ -151,11 +151,16 @@ def count_crash(connection: sqlite3.Connection, actor: str, seq: int, error: str
         (actor, seq, error, at),
     ).fetchone()[0]
     if count >= CRASHES_MAX:
-        connection.execute(
-            "INSERT INTO dead_letters (actor, seq, error, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (actor, seq, error, at),
-        )
+        bury(connection, actor, seq, error, at)
     return count
+
+
+def bury(connection: sqlite3.Connection, actor: str, seq: int, error: str, at: int) -> None:
+    """Make an entry a dead letter; once."""
+    connection.execute(
+        "INSERT INTO dead_letters (actor, seq, error, at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (actor, seq, error, at),
+    )
 
 
 def dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
@@ -170,7 +175,7 @@ def revive(connection: sqlite3.Connection, log: Log, dead_letter: int, at: int) 
         "SELECT seq FROM dead_letters WHERE id = ? AND replayed IS NULL", (dead_letter,)
     ).fetchone()
     entries = read_log(connection, row[0] - 1, 1) if row else []
-    if not entries or entries[0].seq != row[0]:
+    if not entries or entries[0].seq != row[0] or entries[0].damage:
         return False
     old = entries[0]
     anew = NewEntry(old.kind, old.tenant, at, old.data, event_id=str(old.data.get("id", "")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from actors.store.codec import DICTIONARY, pack, unpack
+from actors.store.codec import DICTIONARY, Damaged, pack, unpack
 from actors.store.records import Appended, EventRow, Kind, LogEntry, NewEntry
 
 _SCAN = 2_000
@@ -152,9 +152,14 @@ def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[Log
         """,
         (after, limit),
     )
-    return [
-        LogEntry(seq, Kind(kind), name, at, unpack(data, dictionary)) for seq, kind, name, at, data, dictionary in rows
-    ]
+    return [_entry(*row) for row in rows]
+
+
+def _entry(seq: int, kind: int, tenant: str, at: int, packed: bytes, dictionary: int) -> LogEntry:
+    try:
+        return LogEntry(seq, Kind(kind), tenant, at, unpack(packed, dictionary))
+    except Damaged as error:
+        return LogEntry(seq, Kind(kind), tenant, at, {}, damage=str(error))
 
 
 def events(
@@ -193,11 +198,17 @@ def _events_between(
         """,  # noqa: S608 - the direction cannot be a parameter
         (*window, Kind.EVENT, since or 0, tenant, tenant, limit),
     )
-    return [_event_row(*row) for row in rows]
+    return [event for row in rows if (event := _event_row(*row)) is not None]
 
 
-def _event_row(seq: int, tenant: str, at: int, packed: bytes, dictionary: int, score: float, flagged: int) -> EventRow:
-    data = unpack(packed, dictionary)
+def _event_row(
+    seq: int, tenant: str, at: int, packed: bytes, dictionary: int, score: float, flagged: int
+) -> EventRow | None:
+    """None: it is damaged, and a dead letter."""
+    try:
+        data = unpack(packed, dictionary)
+    except Damaged:
+        return None
     try:
         created = int(data["created"]) * 1_000_000
     except (KeyError, TypeError, ValueError):

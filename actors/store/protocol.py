@@ -60,6 +60,9 @@ class Store(Protocol):
     async def count_crash(self, actor: str, seq: int, error: str, at: int) -> int:
         """One more crash over this entry; the third moves it to the dead letters. Returns the count."""
 
+    async def bury(self, actor: str, seq: int, error: str, at: int) -> None:
+        """Move an entry to the dead letters at once."""
+
     # incidents and their notifications
     async def incidents(self, *, tenant: str | None, state: str | None = None, limit: int = 500) -> list[Incident]:
         """Oldest first."""

@@ -45,6 +45,7 @@ class LogEntry:
     tenant: str
     at: int
     data: Json
+    damage: str = ""  # what is wrong with it on disk; `data` is then empty, and every fold passes it by
 
 
 @frozen

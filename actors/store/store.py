@@ -294,6 +294,10 @@ class SqliteStore(Actor[Request]):
         """As `Store`."""
         return await self._change(partial(watch.count_crash, actor=actor, seq=seq, error=error, at=at))
 
+    async def bury(self, actor: str, seq: int, error: str, at: int) -> None:
+        """As `Store`."""
+        await self._change(partial(watch.bury, actor=actor, seq=seq, error=error, at=at))
+
     # --- incidents and their notifications ---------------------------------------------------------------------------
 
     async def incidents(self, *, tenant: str | None, state: str | None = None, limit: int = 500) -> list[Incident]:

@@ -3,12 +3,11 @@
 import os
 import shutil
 import sqlite3
-import zlib
 from contextlib import closing, suppress
 from pathlib import Path
 
 from actors.store import outbox, schema
-from actors.store.codec import unpack
+from actors.store.codec import Damaged, unpack
 from actors.store.findings import cursor_of
 from actors.store.premises import DATABASE, DataDirLock, copy_into, sync
 from config.errors import BadInput, UserError
@@ -115,7 +114,7 @@ def _unreadable(connection: sqlite3.Connection) -> str | None:
     for seq, data, dictionary in connection.execute("SELECT seq, data, dictionary FROM log"):
         try:
             unpack(data, dictionary)
-        except (ValueError, LookupError, OSError, zlib.error):
+        except Damaged:
             return f"row {seq} of the log cannot be read"
     return None
 

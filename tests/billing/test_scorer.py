@@ -2,11 +2,12 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Route, Routing
@@ -20,6 +21,7 @@ from actors.kernel.mailbox import Mailbox, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Strategy, child, supervisor
 from actors.store.driver import InlineDriver
+from actors.store.premises import DATABASE
 from actors.store.records import DAEMON, Committed, Delivery, Incident, Kind, NewEntry
 from actors.store.store import SqliteStore
 from tests.billing.stripe_events import START, Event, charge
@@ -37,6 +39,7 @@ class House:
     """A store, a clock and, in each life, a scorer."""
 
     def __init__(self, folder: Path, on_write: Callable[[str], None]) -> None:
+        self.folder = folder
         self.store = SqliteStore(folder, driver=InlineDriver(on_write), ballast_bytes=0)
         self.clock = ScaledClock(START * SECOND)
         self.woken: list[str] = []
@@ -184,6 +187,67 @@ def test_an_entry_that_crashes_the_fold_three_times_is_put_aside_and_told(tmp_pa
             "decline_spike": 10,
             "dead_letter": None,
         }
+
+    in_a_house(tmp_path, story)
+
+
+def spoil(house: House, sql: str) -> None:
+    """What a bad disk does."""
+    with closing(sqlite3.connect(house.folder / DATABASE)) as database, database:
+        database.execute(sql)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE snapshots SET state = randomblob(200)",
+        "UPDATE snapshots SET state = substr(state, 1, length(state) / 2) WHERE part <> 'watch'",
+        "UPDATE snapshots SET state = randomblob(9) WHERE part = 'decline_spike'",
+        "UPDATE snapshots SET version = version + 1",
+        "UPDATE snapshots SET state = CAST('[]' AS BLOB) WHERE part <> 'thin_events'",
+    ],
+)
+def test_a_snapshot_that_cannot_be_read_is_made_again_from_the_log(tmp_path: Path, damage: str) -> None:
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring():
+            await house.append(*declines(0, 7))
+            await house.clock.sleep(40)
+            await house.append(*declines(7, 9))
+        before = (await house.store.load_watch()).snapshot
+        assert before.parts
+        spoil(house, damage)
+        async with house.scoring():
+            pass
+        after = (await house.store.load_watch()).snapshot
+        assert after.seq >= before.seq
+        mine = {part: state for part, state in before.parts.items() if part[1] != "incidents"}
+        assert {part: state for part, state in after.parts.items() if part in mine} == mine
+        async with house.scoring():
+            await house.append(*declines(9, 10))
+        (incident,) = await house.incidents()
+        assert incident.evidence["failed"] == 10
+
+    in_a_house(tmp_path, story)
+
+
+def test_an_entry_whose_bytes_are_damaged_is_a_dead_letter_at_once(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        await house.append(*declines(0, 9))
+        spoil(house, "UPDATE log SET data = randomblob(50) WHERE seq = 3")
+        async with house.scoring():
+            await house.append(*declines(9, 11))
+        counted = {incident.signal: incident.evidence.get("failed") for incident in await house.incidents()}
+        assert counted == {"decline_spike": 10, "dead_letter": None}
+        (letter,) = await house.store.dead_letters()
+        assert (letter.seq, letter.error.partition(":")[0]) == (3, "its data cannot be read")
+        rows = await house.store.events(tenant=None, since=None, after=0, limit=100)
+        assert len(rows) == 10
+        assert not await house.store.revive(letter.id, house.clock.now())
+        async with house.scoring():
+            pass
+        assert len(await house.store.dead_letters()) == 1
 
     in_a_house(tmp_path, story)
 
