@@ -96,7 +96,8 @@ class Record:
 
     def pack(self) -> bytes:
         """All of it as JSON; `unpack` makes it again."""
-        return orjson.dumps([self.heard, self.versions, self.bills], default=tuple)
+        state = orjson.dumps([self.heard, self.versions, self.bills], default=tuple)
+        return memoryview(state).tobytes()  # what orjson returns holds four times its length
 
     @classmethod
     def unpack(cls, state: bytes) -> "Record":
