@@ -1,7 +1,7 @@
 """What a strategy is: parameters with ranges, indicators set up once, and one step from bars to signals.
 
-One step serves everything: the backtest shows it long blocks, the live desk one bar at a time, the tournament many
-parameter sets side by side. However a series is cut into blocks, the signals are the same to the bit.
+One step serves everything: long blocks or one bar at a time, one parameter set or many side by side. However a series
+is cut into blocks, the signals are the same to the bit.
 """
 
 import hashlib

@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     bars = _bars(arguments)
     strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
     _refuse_short_history(strategy, bars, arguments.bars)
-    _warn_of_the_unintended(arguments, strategy, bars)
     if arguments.strategy not in NAMES:
         _refuse_look_ahead(arguments.strategy, strategy, bars)
+    _warn_of_the_unintended(arguments, strategy, bars)
     [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
     metrics = result.metrics()
     if write_report:

@@ -22,7 +22,7 @@ Make = Callable[[], Strategy]
 ALONE_MAX = 4_000
 """Bar times that are shown one at a time; those before come in one block."""
 SAMPLE_ROWS = 1_500
-SAMPLE_CELLS = 150_000
+SAMPLE_CELLS = 60_000
 """Bar times times symbols of a sample: a second or two."""
 PROBES = 8
 SCORE_TOLERANCE = 1e-9
@@ -157,7 +157,7 @@ def _live(make: Make, bars: Bars) -> Seen:
         return run(make(), bars, _live_blocks(len(bars)))
     except StrategyError as error:
         run(make(), bars, [(0, len(bars))])  # an ordinary mistake fails here too, and says so
-        raise StrategyError(f"{error} (in a block of one bar, as it is live)") from error
+        raise StrategyError(f"{error} (in a block of one bar)") from error
 
 
 def _live_blocks(length: int) -> list[tuple[int, int]]:

@@ -96,6 +96,21 @@ def test_json_has_exactly_the_promised_keys(result: RunJson, bars: Path) -> None
     assert run["params"]["stop_loss"] == 0.05
 
 
+def test_the_documented_keys_are_these() -> None:
+    guide = Path(__file__).parents[3] / "docs" / "cli-json.md"
+    (row,) = re.findall(r"^\| `backtest` \|.*$", guide.read_text(), re.MULTILINE)
+    top, metrics, trade = KEYS.split(), METRICS.split(), TRADE.split()
+    place = {name: top.index(name) + 1 for name in ("metrics", "trades")}
+    in_order = [
+        *top[: place["metrics"]],
+        *metrics,
+        *top[place["metrics"] : place["trades"]],
+        *trade,
+        *top[place["trades"] :],
+    ]
+    assert re.findall(r'"(\w+)"', row) == in_order
+
+
 def test_every_dollar_is_accounted_for(result: RunJson, bars: Path) -> None:
     run = result("momentum_basic", "--bars", bars, "--costs", "commission_bps=5,spread_bps=10", "--capital", 50_000)
     earned = sum(trade["pnl"] for trade in run["trades"])

@@ -160,7 +160,7 @@ def test_a_glance_ahead_that_decides_one_bar_in_a_hundred_is_caught() -> None:
 
 def test_an_error_that_only_a_single_bar_provokes_says_so() -> None:
     bars = random_bars(np.random.default_rng(1), missing=0)
-    with pytest.raises(StrategyError, match=r"IndexError: .* \(in a block of one bar, as it is live\)$"):
+    with pytest.raises(StrategyError, match=r"IndexError: .* \(in a block of one bar\)$"):
         look_ahead(lambda: SecondBar(bars.symbols), bars)
 
 
