@@ -26,14 +26,18 @@ from benchmarks.machine import machine
 START = 1_780_000_000
 RULES = {"failure_rate": 0.5, "failure_min_attempts": 10, "customer_decline_count": 5}
 BUDGET_US = 25
+MONTH_S = 30 * 86_400
 
 
 def shop(number: int) -> Iterator[dict[str, Any]]:
-    """Charges of 5,000 customers, four a second, 8 % declined; each with its payment intent, some with an invoice."""
+    """Charges for 5,000 subscriptions, four a second, 8 % declined; each with its intent, invoice and subscription.
+
+    One subscription in a hundred changes its worth.
+    """
     rng = chance(1)
-    for index in range(number // 3 + 1):
-        at, failed = START + index // 4, rng.random() < 0.08
-        customer, amount = f"cus_{rng.randrange(5000):014}", rng.choice((900, 1900, 2900)) + rng.randrange(100)
+    for index in range(number // 4 + 1):
+        at, failed, who = START + index // 4, rng.random() < 0.08, rng.randrange(5000)
+        customer, amount = f"cus_{who:014}", rng.choice((900, 1900, 2900)) + rng.randrange(100)
         common = {"customer": customer, "currency": "usd", "amount": amount, "created": at}
         ids = {"id": f"ch_{index:024}", "payment_intent": f"pi_{index:024}", "invoice": f"in_{index:024}"}
         card = {"card": {"fingerprint": f"fp{rng.randrange(6000)}"}}
@@ -42,14 +46,28 @@ def shop(number: int) -> Iterator[dict[str, Any]]:
         invoice = {
             "id": ids["invoice"],
             "amount_paid": amount,
+            "billing_reason": "subscription_update",
             "charge": ids["id"],
             "currency": "usd",
-            "lines": {"data": []},
+            "status": "open" if failed else "paid",
+            "subscription": f"sub_{who:014}",
+            "lines": {"data": [{"amount": amount, "period": {"start": at, "end": at + MONTH_S}}]},
+        }
+        plan = {"id": "price_1", "amount": 900 + 1000 * (rng.random() < 0.01), "currency": "usd", "interval": "month"}
+        periods = {"current_period_start": at, "current_period_end": at + MONTH_S}
+        item = {"id": f"si_{who:014}", "quantity": 1, "plan": plan}
+        subscription = {
+            "id": f"sub_{who:014}",
+            "customer": customer,
+            "currency": "usd",
+            "status": "active",
+            "items": {"data": [item]},
         }
         told = (
             ("charge.failed" if failed else "charge.succeeded", charge),
             ("payment_intent.payment_failed" if failed else "payment_intent.succeeded", intent),
             ("invoice.payment_failed" if failed else "invoice.paid", common | invoice),
+            ("customer.subscription.updated", subscription | periods),
         )
         for part, (kind, subject) in enumerate(told):
             yield {
