@@ -36,6 +36,9 @@ class Staff(Protocol):
     def status(self) -> Sequence[ActorStatus]:
         """One row an actor, in the order of the tree."""
 
+    def complete(self) -> bool:
+        """Whether all runs without which nothing works."""
+
     async def restart(self, name: str) -> None:
         """End it and start it anew."""
 
@@ -79,7 +82,7 @@ class Office:
         actors = self._actors()
         return {
             "version": self.version,
-            "ready": self.ready,
+            "ready": self.ready and store.trouble is None and self.staff is not None and self.staff.complete(),
             "uptime_s": round(monotonic() - self._since, 1),
             "events": {
                 "stored": store.stored,
@@ -91,13 +94,14 @@ class Office:
             "notifications": {state: store.notifications.get(state, 0) for state in ("delivered", "pending", "failed")},
             "actors": {
                 "running": sum(actor.state == "running" for actor in actors),
-                "failed": sum(actor.state == "failed" for actor in actors),
+                "failed": sum(actor.state in ("failed", "quarantined") for actor in actors),
                 "restarts": sum(actor.restarts for actor in actors),
             },
             "store": {
                 "bytes": store.bytes,
                 "wal_bytes": store.wal_bytes,
                 "last_commit_ms": round(store.last_commit_ms, 3),
+                "trouble": store.trouble,
             },
         }
 

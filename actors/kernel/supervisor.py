@@ -179,6 +179,11 @@ class Supervisor:
             if node.spec.critical
         )
 
+    def complete(self) -> bool:
+        """Whether it is healthy and every critical actor runs: one that is being restarted again and again does not."""
+        critical = (node for node in self._nodes.values() if node.spec.critical)
+        return self.healthy() and all(node.state is State.RUNNING for node in critical)
+
     async def _poll(self) -> None:
         while True:
             for node in self._nodes.values():

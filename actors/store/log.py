@@ -158,8 +158,8 @@ def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[Log
 def _entry(seq: int, kind: int, tenant: str, at: int, packed: bytes, dictionary: int) -> LogEntry:
     try:
         return LogEntry(seq, Kind(kind), tenant, at, unpack(packed, dictionary))
-    except Damaged as error:
-        return LogEntry(seq, Kind(kind), tenant, at, {}, damage=str(error))
+    except (Damaged, ValueError) as error:  # ValueError: a kind that is none
+        return LogEntry(seq, Kind.TICK, tenant, at, {}, damage=str(error))
 
 
 def events(

@@ -234,3 +234,4 @@ class StoreStatus:
     cursor: int
     open_incidents: int
     notifications: Mapping[str, int]  # Delivery → rows
+    trouble: str | None = None  # why nothing can be written

@@ -366,6 +366,7 @@ class SqliteStore(Actor[Request]):
             cursor=self._cursor,
             open_incidents=open_incidents,
             notifications=notifications,
+            trouble=self._trouble,
         )
 
     async def backup(self, target: Path) -> int:

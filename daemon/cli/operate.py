@@ -86,7 +86,11 @@ def status(arguments: argparse.Namespace) -> int:
             ("incidents", f"{answer['incidents']['open']} open"),
             ("notifications", "{delivered} delivered, {pending} pending, {failed} failed".format(**told)),
             ("actors", "{running} running, {failed} failed, {restarts} restarts".format(**staff)),
-            ("store", f"{store['bytes'] / 1e6:.1f} MB, last commit {store['last_commit_ms']:.1f} ms"),
+            (
+                "store",
+                f"{store['bytes'] / 1e6:.1f} MB, "
+                + (store["trouble"] or f"last commit {store['last_commit_ms']:.1f} ms"),
+            ),
         ]
     )
     return 0 if healthy else 4
