@@ -14,14 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import BadInput
-from strategies.bar_gates import NUMBERS, Locate, Table, refuse_disorder, refuse_impossible
+from strategies.bar_gates import (
+    EARLIEST,
+    LATEST,
+    NUMBERS,
+    Locate,
+    Table,
+    refuse_disorder,
+    refuse_impossible,
+    refuse_odd_symbols,
+)
 from strategies.bars import Bars
 
 COLUMNS = ("symbol", "time", *NUMBERS)
 TEXT = np.dtype("S40")  # wide enough for any symbol or time; what fills it may have been cut and is refused
 SUFFIX = re.compile(r"\.(csv|csv\.gz|parquet)$", re.IGNORECASE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST_UNIX = 4_102_444_800  # the year 2100: larger stamps are milliseconds by mistake
 
 
 def read_bars(path: Path) -> Bars:
@@ -42,6 +50,7 @@ def read_bars(path: Path) -> Bars:
         refuse_impossible(table)
     symbols, codes = _encode(np.concatenate([table.symbol for table in tables]))
     time = np.concatenate([table.time for table in tables])
+    refuse_odd_symbols(tables, symbols, codes)
     refuse_disorder(tables, codes, time)
     return Bars.from_columns(
         symbols,
@@ -109,6 +118,8 @@ def _read_parquet(path: Path, symbol: str | None) -> Table:
         stamps = None if "time" in text else rows["time"].cast(pa.timestamp("us", tz="UTC"))
     except pa.ArrowException as error:
         raise BadInput(f"{path}: cannot be read: {error}") from error
+    except UnicodeEncodeError as error:
+        raise BadInput(f"{path}: {error.object!r} is not plain ASCII") from error
 
     def locate(row: int) -> tuple[str, Mapping[str, str]]:
         return f"{path}: row {row + 1}", {name: str(rows[name][row].as_py()) for name in rows.column_names}
@@ -192,9 +203,12 @@ def _times(column: NDArray[np.bytes_], locate: Locate) -> NDArray[np.int64]:
 
 def _micros(text: str) -> int:
     if text.removeprefix("-").isdecimal() and len(text) != len("20150102"):  # eight digits are a date
-        if int(text) > LATEST_UNIX:
+        micros = int(text) * 1_000_000
+        if micros >= LATEST:
             raise ValueError("is too late to be unix seconds (milliseconds?)")
-        return int(text) * 1_000_000
+        if micros < EARLIEST:
+            raise ValueError("is too early to be unix seconds")
+        return micros
     try:
         stamp = datetime.fromisoformat(text)
     except ValueError as error:

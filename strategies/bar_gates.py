@@ -12,6 +12,8 @@ from strategies.bars import RAW_UNITS_PER_DOLLAR, Bars
 PRICES = ("open", "high", "low", "close")
 NUMBERS = (*PRICES, "volume")
 MOST = 1e12  # dollars or shares: beyond any market, and within 64-bit units
+# Before there was an exchange, and beyond what its calendar can know: such a time is a mistake.
+EARLIEST, LATEST = (np.datetime64(f"{year}-01-01", "us").astype(np.int64) for year in (1800, 2100))
 JUMP = 0.4  # in log price, half as much again from one bar to the next: a split of 3:2 and more
 TWIN_BARS = 20  # identical closes over fewer bars may be chance
 
@@ -44,6 +46,7 @@ def _faults(table: Table) -> Iterator[tuple[str, Mask, str]]:
     lengths = np.strings.str_len(table.symbol)
     yield "symbol", lengths == 0, "is empty"
     yield "symbol", lengths == widest, f"is longer than {widest - 1} characters"
+    yield "time", ~((table.time >= EARLIEST) & (table.time < LATEST)), "is not from 1800 to 2099"
     for name in NUMBERS:
         yield name, ~np.isfinite(table.numbers[name]), "is not a finite number"
         yield name, table.numbers[name] > MOST, f"is more than {MOST:g}"
@@ -55,10 +58,18 @@ def _faults(table: Table) -> Iterator[tuple[str, Mask, str]]:
     with np.errstate(over="ignore", invalid="ignore"):  # such numbers are refused above
         units = {name: np.rint(table.numbers[name] * RAW_UNITS_PER_DOLLAR) for name in PRICES}
     for name in PRICES:
-        yield name, units[name] < 1, f"is less than half of 1/{RAW_UNITS_PER_DOLLAR} dollar"
+        yield name, units[name] < 1, f"rounds to no 1/{RAW_UNITS_PER_DOLLAR} dollar"
     for name in ("open", "close"):
         yield name, units[name] > units["high"], "is above high {high}"
         yield name, units[name] < units["low"], "is below low {low}"
+
+
+def refuse_odd_symbols(tables: Sequence[Table], symbols: Sequence[str], codes: NDArray[np.intp]) -> None:
+    """Raise BadInput for the first symbol that is printed as something else than it is; `codes` index `symbols`."""
+    for code, symbol in enumerate(symbols):
+        if symbol != symbol.strip() or not (symbol.isascii() and symbol.isprintable()):
+            place, _ = _locate(tables, int((codes == code).argmax()))
+            raise BadInput(f"{place}: symbol: {symbol!r} has a blank at an end, or more than printable ASCII")
 
 
 def refuse_disorder(tables: Sequence[Table], symbol: NDArray[np.intp], time: NDArray[np.int64]) -> None:

@@ -243,7 +243,7 @@ def _price_scale(symbols: Sequence[str], symbol: Ints, low: Floats, adjustment: 
     vanishing = np.flatnonzero(np.rint(low * scale[symbol]) < 1)
     if vanishing.size:
         name, price, unit = symbols[symbol[vanishing[0]]], low[vanishing[0]], 1 / scale[symbol[vanishing[0]]]
-        raise BadInput(f"{name}: a price of {price:g} is less than half the unit of {unit:g} dollar")
+        raise BadInput(f"{name}: a price of {price:g} rounds to nothing in units of {unit:g} dollar")
     return scale
 
 

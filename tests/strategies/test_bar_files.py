@@ -1,6 +1,7 @@
 """Bars are read strictly: what cannot be a bar is refused with file, line and field."""
 
 import gzip
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,9 @@ def test_parquet_and_gzip_hold_the_same_bars(tmp_path: Path, kind: str) -> None:
     assert same(plain, read_bars(tmp_path / "bars.parquet"))
 
 
+ODD = "has a blank at an end, or more than printable ASCII"
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
@@ -144,7 +148,16 @@ def test_parquet_and_gzip_hold_the_same_bars(tmp_path: Path, kind: str) -> None:
             "AAPL,2024-06-30T13:30:00Z,10,12,9,11,5",
             "time: 2024-06-30T13:30:00Z comes after 2024-07-01T13:30:00Z, a later bar of this symbol",
         ),
-        ("AAPL,2024-07-02T13:30:00Z,10,12,0.00001,11,5", "low: 0.00001 is less than half of 1/10000 dollar"),
+        ("AAPL,2024-07-02T13:30:00Z,10,12,0.00001,11,5", "low: 0.00001 rounds to no 1/10000 dollar"),
+        ("AAPL,2024-07-02T13:30:00Z,10,12,0.00005,11,5", "low: 0.00005 rounds to no 1/10000 dollar"),
+        ("AAPL,0001-01-01,10,12,9,11,5", "time: 0001-01-01 is not from 1800 to 2099"),
+        ("AAPL,1799-12-31T23:59:59Z,10,12,9,11,5", "time: 1799-12-31T23:59:59Z is not from 1800 to 2099"),
+        ("AAPL,9998-01-01,10,12,9,11,5", "time: 9998-01-01 is not from 1800 to 2099"),
+        ("AAPL,9999-12-31T23:59:59-12:00,10,12,9,11,5", "time: 9999-12-31T23:59:59-12:00 is not from 1800 to 2099"),
+        ("AAPL,-9999999999999999,10,12,9,11,5", "time: '-9999999999999999' is too early to be unix seconds"),
+        (" AAPL,2024-07-02T13:30:00Z,10,12,9,11,5", f"symbol: ' AAPL' {ODD}"),
+        ("AAPL\t,2024-07-02T13:30:00Z,10,12,9,11,5", f"symbol: 'AAPL\\t' {ODD}"),
+        ("A\x1b[31m,2024-07-02T13:30:00Z,10,12,9,11,5", f"symbol: 'A\\x1b[31m' {ODD}"),
         (",2024-07-02T13:30:00Z,10,12,9,11,5", "symbol: it is empty"),
         ("ŁÓDŹ,2024-07-02T13:30:00Z,10,12,9,11,5", "symbol: 'ŁÓDŹ' is not plain ASCII"),
     ],
@@ -199,6 +212,21 @@ def test_a_bad_row_of_a_parquet_file_is_named_by_its_number(tmp_path: Path) -> N
     columns = {"symbol": ["A", "A"], "time": [0, 86400], "open": [1.0, 2.0], "high": [1.0, 2.0], "low": [1.0, 3.0]}
     pq.write_table(pa.table(columns | {"close": [1.0, 2.0], "volume": [1, None]}), tmp_path / "bars.parquet")
     assert refused(tmp_path / "bars.parquet") == "bars.parquet: row 2: volume: None is not a finite number"
+    whole = columns | {"low": [1.0, 2.0], "close": [1.0, 2.0], "volume": [1, 1]}
+    for odd, complaint in (
+        ({"symbol": ["A", "Łódź"]}, "is not plain ASCII"),
+        ({"time": [date(2024, 7, 1), None]}, "row 2: time: None is not from 1800 to 2099"),
+        ({"time": [date(2024, 7, 1), date(9999, 12, 31)]}, "row 2: time: 9999-12-31 is not from 1800 to 2099"),
+    ):
+        pq.write_table(pa.table(whole | odd), tmp_path / "bars.parquet")
+        assert complaint in refused(tmp_path / "bars.parquet")
+
+
+@pytest.mark.parametrize("first", ["1800-01-01", "1883-11-17", "2099-12-30T12:00Z"])
+def test_the_first_and_the_last_times_that_are_taken_have_a_calendar(tmp_path: Path, first: str) -> None:
+    bars = read_bars(write(tmp_path, HEADER + FIRST.replace("2024-07-01T13:30:00Z", first)))
+    assert [str(day) for day in bars.dates] == [first[:10]]
+    assert bars.block(0, 1).session_open.shape == (1,)
 
 
 @pytest.mark.parametrize(

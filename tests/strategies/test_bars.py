@@ -34,7 +34,7 @@ def test_an_adjusted_series_keeps_six_digits_of_its_lowest_price() -> None:
 
 
 def test_a_price_that_rounds_to_nothing_is_refused() -> None:
-    with pytest.raises(BadInput, match=r"A: a price of 4e-05 is less than half the unit of 0.0001 dollar"):
+    with pytest.raises(BadInput, match=r"A: a price of 4e-05 rounds to nothing in units of 0.0001 dollar"):
         bars_at(np.array(["2024-01-01"]), [0.00004])
 
 
