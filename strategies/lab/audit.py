@@ -29,8 +29,9 @@ SCORE_TOLERANCE = 1e-9
 """Relative. A score orders entries; its last bits may depend on how a user's own sum was grouped."""
 
 
-Check = Literal["truncated", "poisoned", "in one block", "restarted"]
+Check = Literal["repeated", "truncated", "poisoned", "in one block", "restarted"]
 ACCUSATION: dict[Check, str] = {
+    "repeated": "{} is another one each time",
     "truncated": "looks ahead: {} changes when the bars after it are cut off",
     "poisoned": "looks ahead: {} changes with the bars after it",
     "in one block": "{} is another one when the same bars are shown one at a time",
@@ -107,6 +108,7 @@ def sample(bars: Bars, warmup: int) -> Bars:
 
 def _comparisons(make: Make, bars: Bars, live: Seen, whole: Seen) -> Iterator[tuple[Check, Seen, Seen]]:
     length = len(bars)
+    yield "repeated", whole, run(make(), bars, [(0, length)])
     cuts = np.unique(np.linspace(max(length - ALONE_MAX, 1), length, PROBES + 1).astype(int)[1:-1]).tolist()
     # Right behind the first bar that is another one live, the cut tells whether the bars after it are to blame.
     suspects = [int(differs.any(axis=(1, 2)).argmax()) + 1 for _, differs in whole.differences(live) if differs.any()]

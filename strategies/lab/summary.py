@@ -135,11 +135,11 @@ def some(names: Sequence[str], most: int = 6) -> str:
 
 
 def timeframe_text(micros: int) -> str:
-    """15m, 2h, 1d."""
-    unit, letter = next(
-        (unit, letter) for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")) if micros % unit == 0
-    )
-    return f"{micros // unit}{letter}"
+    """15m, 2h, 1d; what is no whole number of minutes in seconds."""
+    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
+        if micros % unit == 0:
+            return f"{micros // unit}{letter}"
+    return f"{micros / 1_000_000:g}s"
 
 
 def money(dollars: float | None) -> str:

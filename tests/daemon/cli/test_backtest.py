@@ -163,6 +163,14 @@ def test_bars_are_resampled_on_request_only(run: Run, result: RunJson, tmp_path:
     assert [time for time, _ in daily["equity"]] == ["2024-07-01T13:30:00Z", "2024-07-02T13:30:00Z"]
 
 
+def test_bars_of_seconds_are_named_so(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "seconds.csv"
+    rows = [f"A,{1_720_000_000 + 30 * n},10,11,9,10,5\n" for n in range(30)]
+    path.write_text(HEADER + "".join(rows))
+    code, out, err = run("momentum_basic", "--bars", path)
+    assert (code, "30 of 30s, 2024-07-03" in out, "has 30s bars" in err) == (0, True, True)
+
+
 def test_bars_that_are_too_long_for_the_strategy_are_a_warning(run: Run, bars: Path) -> None:
     code, _, err = run("bollinger_reversion", "--bars", bars)
     assert (code, err) == (0, f"nightdesk: warning: {bars}: has 1d bars, bollinger_reversion counts in bars of 2h\n")

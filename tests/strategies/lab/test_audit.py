@@ -67,6 +67,15 @@ class BlockAverage(Strategy):
         return Signals(close < average, close > average, score=0.0)
 
 
+class Gambler(Strategy):
+    """Decides by chance."""
+
+    dice = np.random.default_rng(1)
+
+    def step(self, bars: Block) -> Signals:
+        return Signals(self.dice.random(bars.close.shape) < 0.5, leave=False, score=0.0)
+
+
 class SecondBar(Strategy):
     """Takes for granted that there are two bars."""
 
@@ -152,6 +161,12 @@ def test_a_leak_names_signal_symbol_and_time() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_strategy_that_forgets_between_blocks_is_not_accused_of_seeing_the_future(seed: int) -> None:
     assert checks(BlockAverage, seed) == {"in one block", "restarted"}
+
+
+def test_a_strategy_that_throws_dice_is_told_so_first() -> None:
+    bars = random_bars(np.random.default_rng(1), missing=0)
+    leak = look_ahead(lambda: Gambler(bars.symbols), bars)[0]
+    assert re.fullmatch(r"enter of S\d at \S+ is another one each time", str(leak))
 
 
 def test_a_glance_ahead_that_decides_one_bar_in_a_hundred_is_caught() -> None:
