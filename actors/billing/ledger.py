@@ -37,6 +37,7 @@ class Ledger:
         self._since = 0  # and which day that is
         self._net: Counter[str] = Counter()  # sums of that day, by currency
         self._kinds: Counter[Kind] = Counter()  # and counts
+        self._changed: Counter[str] = Counter()  # and how often each subscription moved, other than to begin
         self.began: int | None = None  # what happened earlier we know from hindsight only
         self._saved_began: int | None = None
 
@@ -95,16 +96,22 @@ class Ledger:
             insort(self._recent, step)
         else:
             del self._recent[bisect_left(self._recent, step)]
+        self._sum_up(step, sign)
+
+    def _sum_up(self, step: Movement, sign: int) -> None:
         self._net[step.currency] += sign * step.amount
         self._kinds[step.kind] += sign
+        if step.kind is not Kind.NEW:
+            self._changed[step.subscription] += sign
+            if not self._changed[step.subscription]:
+                del self._changed[step.subscription]
 
     def recent(self, now: int) -> list[Movement]:
         """The movements of the last 24 hours, oldest first; to be read, not kept."""
         self._since = now - DAY
         old = 0
         while old < len(self._recent) and self._recent[old].at < self._since:
-            self._net[self._recent[old].currency] -= self._recent[old].amount
-            self._kinds[self._recent[old].kind] -= 1
+            self._sum_up(self._recent[old], -1)
             old += 1
         if old:
             del self._recent[:old]
@@ -114,10 +121,9 @@ class Ledger:
         """The clock was ahead and says `now`: what it took for older than a day may not be."""
         self._since = now - DAY
         self._recent = self.movements(self._since)
-        self._net, self._kinds = Counter(), Counter()
+        self._net, self._kinds, self._changed = Counter(), Counter(), Counter()
         for step in self._recent:
-            self._net[step.currency] += step.amount
-            self._kinds[step.kind] += 1
+            self._sum_up(step, 1)
 
     def net(self, now: int) -> Mapping[str, int]:
         """What recurs more than 24 hours ago, by currency."""
@@ -129,10 +135,16 @@ class Ledger:
         self.recent(now)
         return self._kinds
 
-    def steps(self, id_: str, now: int) -> list[Movement]:
-        """How one subscription moved in the last 24 hours. All of it: what comes late may show what came before."""
-        record = self.records.get(id_)
-        return [step for step in record.movements(id_) if step.at >= now - DAY] if record else []
+    def changes(self, id_: str, now: int) -> list[Movement]:
+        """How one subscription moved in the last 24 hours, other than to begin.
+
+        All of it, not only what the last event told: what comes late may show what came before.
+        """
+        self.recent(now)
+        if id_ not in self._changed:
+            return []
+        steps = self.records[id_].movements(id_)
+        return [step for step in steps if step.at >= self._since and step.kind is not Kind.NEW]
 
     def warm(self, now: int) -> bool:
         """It has been kept for longer than a month: nearly every subscription has been heard of."""

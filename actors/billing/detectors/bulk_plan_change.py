@@ -30,7 +30,7 @@ class BulkPlanChange(LedgerDetector):
         kinds, least = self.ledger.kinds(now), CHANGED_MIN[self.rules.sensitivity]
         if kinds[Kind.EXPANSION] + kinds[Kind.CONTRACTION] < least:
             return
-        for step in self.ledger.steps(fact.subscription, now):
+        for step in self.ledger.changes(fact.subscription, now):
             if step.kind in (Kind.EXPANSION, Kind.CONTRACTION):
                 alike = fullest_hour([one for one in self._around(step, now) if similar(one, step)])
                 if len(alike) >= least:

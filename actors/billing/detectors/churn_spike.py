@@ -42,7 +42,7 @@ class ChurnSpike(LedgerDetector):
         churned = ledger.kinds(now)[Kind.CHURN]
         if not churned:
             return
-        if all(step.kind is not Kind.CHURN for step in ledger.steps(fact.subscription, now)):
+        if all(step.kind is not Kind.CHURN for step in ledger.changes(fact.subscription, now)):
             return
         base = paid_at_start(ledger, churned, now)
         rate = self.rules.churn_rate_daily

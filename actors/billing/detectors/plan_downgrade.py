@@ -20,7 +20,7 @@ class PlanDowngrade(LedgerDetector):
     def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
         """Has it come to be worth less today?"""
         if self.ledger.kinds(now)[Kind.CONTRACTION]:
-            for step in self.ledger.steps(fact.subscription, now):
+            for step in self.ledger.changes(fact.subscription, now):
                 if step.kind is Kind.CONTRACTION:
                     yield self._report(fact, step)
 
