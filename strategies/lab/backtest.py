@@ -14,6 +14,7 @@ from strategies.lab.chance import run_key
 from strategies.lab.costs import DEFAULT, Costs
 from strategies.lab.jump import JumpBacktest
 from strategies.lab.result import Account, Result, as_columns
+from strategies.lab.schedule import delisted
 from strategies.lab.trades import Trades
 from strategies.lab.wide import WideBacktest
 
@@ -131,6 +132,7 @@ class _Run:
             self.costs,
             self.seed,
             self._fingerprints[number],
+            delisted(bars),
         )
 
     @cached_property

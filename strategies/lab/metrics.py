@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from strategies.lab.trades import Floats, Micros, Trades
+from strategies.lab.trades import Floats, Indices, Micros, Trades
 from strategies.sessions import Dates
 
 TRADING_DAYS = 252
@@ -68,12 +68,17 @@ class Metrics:
         return Verdict.SHELVE if self.sharpe < 0.5 else Verdict.WATCH
 
 
-def measure(initial_capital: float, times: Micros, dates: Dates, equity: Floats, trades: Trades) -> Metrics:
+def measure(
+    initial_capital: float, times: Micros, dates: Dates, equity: Floats, trades: Trades, left: Indices | None = None
+) -> Metrics:
     """The metrics of one run.
 
     `times`, `dates` and `equity` have one element a bar time: its start, its exchange date and the equity at its
-    close, the last after the positions still open were closed.
+    close, the last after the positions still open were closed. `left` are the rows at which the trades' positions left
+    the book, None: those of their exits.
     """
+    if left is None:
+        left = np.searchsorted(times, trades.exit_time)
     returns = daily_returns(initial_capital, dates, equity)
     wins, losses = trades.pnl[trades.pnl > 0], -trades.pnl[trades.pnl < 0]
     average_win, average_loss = mean(wins), mean(losses)
@@ -93,7 +98,7 @@ def measure(initial_capital: float, times: Micros, dates: Dates, equity: Floats,
         max_drawdown=float(drawdown(initial_capital, equity).max(initial=0.0)),
         max_drawdown_of_initial=float((peaks(initial_capital, equity) - equity).max(initial=0.0)) / initial_capital,
         average_duration_s=mean((trades.exit_time - trades.entry_time) / MICROS),
-        exposure=exposure(times, trades),
+        exposure=exposure(times.size, np.searchsorted(times, trades.entry_time), left),
         turnover=traded / float(equity.mean()) if equity.size else 0.0,
         cagr=cagr(net_return, returns.size),
         total_fees=fees,
@@ -161,11 +166,10 @@ def cagr(total_return: float, days: int) -> float | None:
         return None
 
 
-def exposure(times: Micros, trades: Trades) -> float:
-    """The share of bars at whose close anything was held: from a trade's entry bar up to the one before its exit."""
-    opened = np.bincount(np.searchsorted(times, trades.entry_time), minlength=times.size)
-    closed = np.bincount(np.searchsorted(times, trades.exit_time), minlength=times.size)
-    return float((np.cumsum(opened - closed) > 0).mean()) if times.size else 0.0
+def exposure(size: int, entered: Indices, left: Indices) -> float:
+    """The share of `size` bars at whose close anything was held: from the row of an entry to before that of its end."""
+    held = np.cumsum(np.bincount(entered, minlength=size) - np.bincount(left, minlength=size))
+    return float((held > 0).mean()) if size else 0.0
 
 
 def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from strategies.lab.book import Trade
 from strategies.lab.costs import Costs
 from strategies.lab.metrics import Metrics, measure
+from strategies.lab.schedule import rows_left
 from strategies.lab.trades import REASONS, Trades
 from strategies.sessions import Dates
 
@@ -35,6 +36,7 @@ class Result:
     """One parameter set's backtest.
 
     `times` are bar starts in microseconds UTC, `dates` their exchange dates and `equity` the dollars at each close.
+    `delisted` (time, symbols) are the ends of memberships, as of `schedule.delisted`.
     """
 
     strategy: str
@@ -49,6 +51,7 @@ class Result:
     costs: Costs
     seed: int
     fingerprint: str
+    delisted: NDArray[np.bool_] | None = None
 
     @property
     def initial_capital(self) -> float:
@@ -62,7 +65,8 @@ class Result:
 
     def metrics(self) -> Metrics:
         """What it is judged by."""
-        return measure(self.initial_capital, self.times, self.dates, self.equity, self.trades)
+        left = rows_left(self.times, self.trades, self.delisted)
+        return measure(self.initial_capital, self.times, self.dates, self.equity, self.trades, left)
 
 
 def as_columns(trades: Sequence[Trade]) -> Trades:

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.bars import Bars
+from strategies.lab.trades import REASONS, Indices, Micros, Reason, Trades
 
 
 def session_over(bars: Bars) -> NDArray[np.bool_]:
@@ -26,6 +27,20 @@ def delisted(bars: Bars) -> NDArray[np.bool_] | None:
     ends = np.zeros_like(bars.members)
     ends[:-1] = bars.members[:-1] & ~bars.members[1:]
     return ends if ends.any() else None
+
+
+def rows_left(times: Micros, trades: Trades, delisted: NDArray[np.bool_] | None) -> Indices:
+    """The row at which each trade's position leaves the book, from whose close on it is no longer held.
+
+    That is the row of its exit, except for a symbol whose bars end early: it is sold at its last close, but it stays
+    in the book until its membership (see `delisted`) or the data ends.
+    """
+    rows = np.searchsorted(times, trades.exit_time)
+    for number in np.flatnonzero(trades.reason == REASONS.index(Reason.END_OF_DATA)):
+        row, rows[number] = rows[number], times.size - 1
+        if delisted is not None and (later := delisted[row:, trades.symbol[number]]).any():
+            rows[number] = row + later.argmax()
+    return rows
 
 
 def next_own_rows(bars: Bars, start: int, stop: int) -> NDArray[np.int64]:

@@ -168,6 +168,14 @@ def test_a_symbol_whose_bars_stop_is_marked_and_closed_at_its_last_close() -> No
     assert result.equity.tolist() == pytest.approx([100_000 * x for x in (1, 104 / 103, *[107 / 103] * 3)])
 
 
+def test_a_position_whose_bars_stop_counts_as_exposure_as_long_as_it_takes_a_place() -> None:
+    """A is in the book from bar 1 to the end; sold at the last close, it is not held there."""
+    bars = bars_of({"A": [*RISE[:3], None, None], "B": flat(50, 5)})
+    result = run(scripted(bars, {"A": [0], "B": [2]}), bars, Account(max_positions=1))
+    assert told(result, bars) == [("A", 1, 103, 2, 107, "end_of_data")]
+    assert result.metrics().exposure == 3 / 5
+
+
 def test_a_symbol_that_leaves_the_universe_is_closed_at_its_last_close_that_day() -> None:
     members = np.ones((5, 1), np.bool_)
     members[3:] = False

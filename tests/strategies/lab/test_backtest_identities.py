@@ -1,5 +1,6 @@
 """What must add up, adds up, whatever the bars, the signals and the costs."""
 
+import copy
 from dataclasses import astuple, replace
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.random import default_rng
 
 from strategies.bars import Bars
 from strategies.lab.backtest import backtest
+from strategies.lab.chance import run_key
 from strategies.lab.costs import DEFAULT
+from strategies.lab.plain import PlainBacktest
 from strategies.lab.result import Result
 from tests.strategies.lab.test_engines_agree import (
     SEEDS,
@@ -85,3 +88,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_run(seed: i
     assert contents[0] == contents[1]
     if len(runs[0].trades) > 40:  # few trades may meet no chance at all
         assert contents[0] != contents[2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS)
+def test_exposure_counts_the_closes_at_which_the_book_holds_something(seed: int) -> None:
+    rng = default_rng(seed)
+    bars = some_bars(rng)
+    strategy, account = random_script(rng, bars, sets=1), random_account(rng, len(bars.symbols))
+    costs = random_costs(rng)
+    (result,) = backtest(copy.deepcopy(strategy), bars, account=account, costs=costs, seed=seed)
+    plain = PlainBacktest(bars, account, costs, run_key(seed, strategy.name, strategy.values[0]))
+    held = []
+    for t in range(len(bars)):
+        plain.bar(t, strategy.advance(bars.block(t, t + 1)), 0)
+        held.append(bool(plain.book.positions))
+    held[-1] = False  # what is open is closed
+    assert result.metrics().exposure == np.mean(held)
