@@ -14,8 +14,8 @@ from actors.store.records import Severity
 
 CHANCE = {"low": 1e-7, "normal": 1e-5, "high": 1e-4}  # of so many in an ordinary day
 CHURNED_MIN = 5
-CHURNED_MIN_COLD = 10  # while the ledger is younger than a month
 SHARE_MIN = 0.02
+CHURNED_MIN_COLD, SHARE_MIN_COLD = 10, 0.1  # while the ledger is younger than a month, and knows not all it should
 ORDINARY = 0.002  # of the subscriptions a day (6 % a month), where the ledger knows no better
 USUAL_DAYS = 28
 EXAMPLES_MAX = 20
@@ -52,20 +52,24 @@ class ChurnSpike(LedgerDetector):
                 return
             yield self._report(fact, gone(ledger, now), base, rate * base)
             return
-        least = CHURNED_MIN if ledger.warm(now) else CHURNED_MIN_COLD
-        if churned < max(least, SHARE_MIN * base):
-            yield churned / max(least, SHARE_MIN * base)
+        warm = ledger.warm(now)
+        if not warm:
+            base = ledger.paying.total() + churned  # not all who were there a day ago are known
+        least = max(CHURNED_MIN, SHARE_MIN * base) if warm else max(CHURNED_MIN_COLD, SHARE_MIN_COLD * base)
+        if churned < least:
+            yield churned / least
             return
         sudden = [one for one in gone(ledger, now) if not announced(ledger, one)]
         usual = max(self._usually(now), ORDINARY * base)
-        if len(sudden) >= max(least, SHARE_MIN * base) and tail(len(sudden), usual) < CHANCE[self.rules.sensitivity]:
+        if len(sudden) >= least and tail(len(sudden), usual) < CHANCE[self.rules.sensitivity]:
             yield self._report(fact, sudden, base, usual)
 
     def _usually(self, now: int) -> float:
         if now // DAY != self._usual_day:
             steps = self.ledger.movements(now - (USUAL_DAYS + 1) * DAY)
             ended = sum(step.kind is Kind.CHURN and step.at < now - DAY for step in steps)
-            self._usual_day, self._usual = now // DAY, ended / USUAL_DAYS
+            known = (now - (self.ledger.began or now)) // DAY - 1
+            self._usual_day, self._usual = now // DAY, ended / min(max(known, 1), USUAL_DAYS)
         return self._usual
 
     def _report(self, fact: SubscriptionState, ended: list[Movement], base: int, usual: float) -> Finding:
