@@ -37,6 +37,26 @@ def test_the_order_of_delivery_does_not_matter(order: tuple[int, int]) -> None:
     assert night.only("duplicate_charge").evidence["seconds_apart"] == 600
 
 
+def test_just_under_ten_minutes_are_told_to_the_second() -> None:
+    night = Night()
+    night.deliver(charge(0), charge(599))
+    assert night.only("duplicate_charge").title == "Charged twice: $29.00, 9 min 59 s apart"
+
+
+@pytest.mark.parametrize("amount", [0, -2900])
+def test_where_no_money_was_taken_none_was_taken_twice(amount: int) -> None:
+    night = Night()
+    night.deliver(charge(0, amount=amount), charge(60, amount=amount))
+    assert night.incidents("duplicate_charge") == []
+
+
+@pytest.mark.parametrize(("late_s", "incidents"), [(23 * 3600, 1), (25 * 3600, 0)])
+def test_what_was_paid_more_than_a_day_ago_opens_nothing(late_s: int, incidents: int) -> None:
+    night = Night()
+    night.deliver(charge(0), charge(60), at=late_s)
+    assert len(night.incidents("duplicate_charge")) == incidents
+
+
 def test_six_hundred_and_one_seconds_apart_are_two_purchases() -> None:
     night = Night()
     night.deliver(charge(0), charge(601))

@@ -10,6 +10,7 @@ from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
 APART_S_MAX = 600
+OLD_US = 24 * 3600 * SECOND  # what was paid longer ago is history being read, and opens nothing
 KEEP_US = 2 * 3600 * SECOND  # by arrival: a delivery that Stripe repeats later than that is not compared any more
 LINK_WAIT_US = 120 * SECOND  # since basil the invoice of a charge comes in an event of its own
 PER_BUYER_MAX = 16
@@ -84,7 +85,9 @@ class DuplicateCharge(Detector):
         if isinstance(fact, InvoiceLink):
             self._link(fact, now)
             return
-        if not fact.succeeded or not (fact.payment_intent or fact.charge):
+        if not fact.succeeded or fact.amount <= 0 or not (fact.payment_intent or fact.charge):
+            return
+        if fact.at < now - OLD_US:
             return
         payment = self._remember(fact, now)
         twins = self._twins(payment)

@@ -23,9 +23,11 @@ def moment(at: int) -> str:
 
 
 def ago(seconds: int) -> str:
-    """A stretch of time for people: 45 s, 12 min, 3 h, 2 days."""
+    """A stretch of time for people: 45 s, 9 min 59 s, 12 min, 3 h, 2 days."""
     if seconds < 120:
         return f"{seconds} s"
+    if seconds < 600 and seconds % 60:
+        return f"{seconds // 60} min {seconds % 60} s"
     if seconds < 7200:
         return f"{seconds // 60} min"
     return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} days"
