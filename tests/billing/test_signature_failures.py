@@ -45,6 +45,14 @@ def test_many_strangers_among_valid_events_are_told() -> None:
     assert "among valid ones" in night.only("signature_failures").title
 
 
+def test_valid_events_in_the_minute_of_a_burst_are_not_denied() -> None:
+    """The failures of a minute are written down at its end, after what else came in it."""
+    night = Night()
+    night.deliver(*(charge(second, amount=second + 1) for second in range(62, 80)))
+    refused(night, 100, 20)
+    assert night.only("signature_failures").title.endswith("among valid ones")
+
+
 def test_failures_of_another_hour_are_forgotten() -> None:
     night = Night()
     refused(night, 0, 4)

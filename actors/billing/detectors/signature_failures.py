@@ -9,6 +9,7 @@ from actors.kernel.clock import SECOND, moved
 from actors.store.records import Severity
 
 SPAN_S = 3600
+WRITTEN_US = 65 * SECOND  # the count of a minute is written down within seconds of its end
 ROTATED_MIN = 5  # in more than one minute, and not one valid event since the first
 BURST_MIN = 20
 
@@ -37,8 +38,8 @@ class SignatureFailures(Detector):
         while self._minutes[0][0] < now - SPAN_S * SECOND:
             self._minutes.popleft()
         total = sum(failed for _, failed in self._minutes)
-        # The count of a minute is written down at its end: an event of that minute may have come before the failures.
-        unanswered = [(at, failed) for at, failed in self._minutes if at > self._valid_at]
+        # An event that came in the minute of the failures may have come after them.
+        unanswered = [(at, failed) for at, failed in self._minutes if at - WRITTEN_US >= self._valid_at]
         refused = sum(failed for _, failed in unanswered)
         if refused >= BURST_MIN or (refused >= ROTATED_MIN and len(unanswered) > 1):
             title = f"{refused} webhooks refused and none valid since: was the signing secret rotated?"
