@@ -11,7 +11,7 @@ import structlog
 from actors.alerts.channels.base import Channel, Outcome, Refused, RetryLater, Sent
 from actors.alerts.gather import Parcel, gather, singly
 from actors.alerts.messages import rfc3339
-from actors.alerts.pace import DAY, MOST_ATTEMPTS, Health, TokenBucket, retry_delay_s
+from actors.alerts.pace import DAY, LONGEST_DELAY_S, MOST_ATTEMPTS, Health, TokenBucket, retry_delay_s
 from actors.kernel.actor import Actor
 from actors.kernel.clock import SECOND, Clock, Random, monotonic
 from actors.store.protocol import Store, StoreUnavailable
@@ -200,7 +200,7 @@ class Dispatcher(Actor[Wake]):
         """Pause as the service asks, or because nothing gets through; tell of lasting trouble on the other channels."""
         now = self._clock.now()
         asked_s = max((outcome.after or 0.0 for outcome in outcomes if isinstance(outcome, RetryLater)), default=0.0)
-        self._paused_until = now + int(asked_s * SECOND)
+        self._paused_until = now + int(min(asked_s, LONGEST_DELAY_S) * SECOND)
         if any(isinstance(outcome, Sent) for outcome in outcomes):
             self._health.worked()
             if self._health.told:
@@ -213,7 +213,7 @@ class Dispatcher(Actor[Wake]):
             # Half of what its rows wait, so that a message which alone is the trouble does not block the others.
             pause_s = retry_delay_s(self._health.failures, None, self._rng) / 2
             self._paused_until = max(self._paused_until, now + int(pause_s * SECOND))
-        if self._health.failing or refused:
+        if self._health.failing or refused or self._health.silent(self._paused_until):
             reason = next(outcome.reason for outcome in outcomes if not isinstance(outcome, Sent))
             await self._raise_alarm(self._alarm(reason))
             self._health.told = True

@@ -11,11 +11,14 @@ MOST_ATTEMPTS = 35
 FAILING_AFTER = 3
 """Failures in a row, after which the other channels are told."""
 
+SILENT_S_MAX = 600.0
+"""They are told at once when, from the first failure to the next attempt, it will have been silent for longer."""
+
 
 def retry_delay_s(attempts: int, asked: float | None, rng: Random) -> float:
-    """Seconds until the next attempt: doubling from a second to an hour, jittered, never less than was asked for."""
+    """Seconds until the next attempt: doubling from a second to an hour, jittered; or what is asked for, up to that."""
     delay = min(FIRST_DELAY_S * 2.0 ** min(attempts - 1, 20), LONGEST_DELAY_S) * rng.uniform(0.75, 1.25)
-    return max(delay, min(asked or 0.0, DAY / SECOND))
+    return max(delay, min(asked or 0.0, LONGEST_DELAY_S))
 
 
 class TokenBucket:
@@ -51,6 +54,10 @@ class Health:
     def failing(self) -> bool:
         """The trouble lasts."""
         return self.failures >= FAILING_AFTER
+
+    def silent(self, until: int) -> bool:
+        """Whether nothing gets through for too long, when nothing is tried before `until`."""
+        return until - self.since > SILENT_S_MAX * SECOND
 
     def failed(self, at: int) -> None:
         """One more."""

@@ -94,6 +94,22 @@ def test_the_time_a_service_asks_for_is_kept(play: Callable[[Play], None]) -> No
     play(scene)
 
 
+def test_a_service_that_asks_for_ages_is_told_at_once_and_asked_again_within_the_hour(
+    play: Callable[[Play], None],
+) -> None:
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, fails_first(1, "HTTP 429", after=1e20))
+        await place.enqueue(message("a"))
+        async with place.dispatching("ops", service):
+            await place.clock.sleep(60)
+            (alarm,) = await place.alarms()
+            assert (alarm.data["signal"], alarm.data["scope"]) == ("channel_failed", "ops")
+            await place.clock.sleep(3700)
+        assert service.got == ["a"]
+
+    play(scene)
+
+
 def test_the_time_a_service_asks_for_is_kept_also_when_it_took_some_messages_first(
     play: Callable[[Play], None],
 ) -> None:
