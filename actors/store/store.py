@@ -33,7 +33,7 @@ from actors.store.records import (
     StoreStatus,
     Watermark,
 )
-from actors.store.writer import Append, Change, Outcome, Request, Writer, primary_code, reason_of
+from actors.store.writer import Append, Change, DiskFailed, Outcome, Request, Writer, primary_code, reason_of
 from config.errors import UserError
 
 R = TypeVar("R")
@@ -81,6 +81,7 @@ class SqliteStore(Actor[Request]):
         self._ballast: Ballast
         self._writer: Writer
         self._key: bytes
+        self._files: list[tuple[int, int] | None]
         self._open = False
         self._writing: asyncio.Future[Any] | None = None
         self._trouble: str | None = None
@@ -104,6 +105,7 @@ class SqliteStore(Actor[Request]):
             raise UserError(f"{self._path}: the database cannot be opened ({error})") from error
         self._last_seq = self._writer.log.last_seq
         self._cursor = await self._read(partial(watch.cursor_of, name="watch"))
+        self._files = self._on_disk()
         self._open = True
         if self._ballast.missing:
             self._failed(StoreUnavailable("the disk is full"), ())
@@ -153,7 +155,23 @@ class SqliteStore(Actor[Request]):
         _refuse(events, "the disk is nearly full: no more events until there is room")
         return [request for request in requests if not request.done.done()]
 
+    def _on_disk(self) -> list[tuple[int, int] | None]:
+        """Which files now bear the names of the database and its WAL."""
+        found: list[tuple[int, int] | None] = []
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            try:
+                file = path.stat()
+            except FileNotFoundError:
+                found.append(None)
+            else:
+                found.append((file.st_dev, file.st_ino))
+        return found
+
     async def _commit(self, requests: Sequence[Request]) -> None:
+        if self._on_disk() != self._files:
+            # SQLite would go on writing into files that nobody will find again.
+            _refuse(requests, "the database is gone")
+            raise DiskFailed(f"{self._path}: the database was deleted or replaced while it was in use")
         started = monotonic()
         writing = self._driver.write(partial(self._writer.write, requests=requests))
         # By callback: whoever waits is answered even if this task is cancelled meanwhile.

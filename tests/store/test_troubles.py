@@ -24,6 +24,7 @@ from actors.store.driver import InlineDriver, ThreadDriver
 from actors.store.premises import BALLAST, DATABASE
 from actors.store.protocol import StoreUnavailable
 from actors.store.store import SqliteStore
+from actors.store.writer import DiskFailed
 from tests.store.running import NOON, event, found, notification, running, tick
 
 HOLD_THE_LOCK = """
@@ -346,3 +347,17 @@ async def test_a_store_that_has_stopped_refuses(tmp_path: Path) -> None:
         pass
     with pytest.raises(StoreUnavailable, match="not running"):
         await store.append(tick())
+
+
+@pytest.mark.parametrize("name", [DATABASE, f"{DATABASE}-wal"])
+async def test_nothing_is_acknowledged_into_a_file_that_was_deleted(tmp_path: Path, name: str) -> None:
+    async def story() -> None:
+        async with running(tmp_path) as store:
+            await store.append(event("evt_1"))
+            (tmp_path / name).unlink()
+            with pytest.raises(StoreUnavailable, match="gone"):
+                await store.append(event("evt_2"))
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await story()
+    assert ended.group_contains(DiskFailed, match="deleted or replaced")
