@@ -155,13 +155,16 @@ class Surges:
 
     def _steps(self) -> Iterator[tuple[int, float, float]]:
         """Each bin of the two hours: where, what was to be expected since the one before, and in it."""
-        last = self._settled
-        for at in sorted(self._bins):
-            yield at, sum(self._expected(empty) for empty in range(last, at)), self._expected(at)
+        last, bins = self._settled, sorted(self._bins)
+        hours = range(last // BINS_PER_HOUR, bins[-1] // BINS_PER_HOUR + 1)
+        usual = {hour: self._expected(hour) for hour in hours}
+        for at in bins:
+            yield at, sum(usual[empty // BINS_PER_HOUR] for empty in range(last, at)), usual[at // BINS_PER_HOUR]
             last = at + 1
 
-    def _expected(self, at: int) -> float:
-        return self.rate.at_most(at // BINS_PER_HOUR) / BINS_PER_HOUR
+    def _expected(self, hour: int) -> float:
+        """In each bin of this hour."""
+        return self.rate.at_most(hour) / BINS_PER_HOUR
 
     def _settle(self, to: int, limit: float) -> None:
         """Hour by hour, score what has left the two hours, then learn it."""
@@ -172,7 +175,7 @@ class Surges:
         while self._settled < to:
             hour = self._settled // BINS_PER_HOUR
             end = min(to, (hour + 1) * BINS_PER_HOUR)
-            here = self._expected(self._settled)
+            here = self._expected(hour)
             held = [(at, self._bins.pop(at)) for at in sorted(self._bins) if at < end]
             for total in self._sums:
                 threshold, last = self._threshold(total.ratio, limit), self._settled
