@@ -20,7 +20,8 @@ class VwapReversion(Strategy):
         below = (vwap - bars.close) / vwap
         in_hours = (bars.minutes_after_open >= self.after_open) & (bars.minutes_before_close >= self.before_close)
         return Signals(
-            enter=(below >= self.distance) & in_hours,
+            # To 12 digits: a distance of exactly 1 % is one, whatever the division has done to the last of them.
+            enter=(below.round(12) >= self.distance) & in_hours,
             leave=bars.close >= vwap,
             score=below,
             stop_loss=self.stop_loss,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from strategies.bars import Bars
@@ -41,6 +41,7 @@ def assert_same(bars: Bars, lane: int, decided: Decisions, row: int, verdicts: M
 
 @pytest.mark.parametrize("name", ALONE)
 @given(seed=SEEDS)
+@example(seed=2_141_574)  # a close exactly 1 % below a VWAP that no float is
 @settings(max_examples=15, deadline=None)
 def test_a_strategy_decides_as_its_plain_rule(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
