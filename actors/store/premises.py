@@ -100,6 +100,19 @@ class Ballast:
         return True
 
 
+def files_of(database: Path) -> list[tuple[int, int] | None]:
+    """Which files bear the names of a database and its WAL: device and inode, or None."""
+    found: list[tuple[int, int] | None] = []
+    for path in (database, database.with_name(f"{database.name}-wal")):
+        try:
+            file = path.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((file.st_dev, file.st_ino))
+    return found
+
+
 def copy_into(connection: sqlite3.Connection, target: Path) -> int:
     """Write a consistent, durable copy; returns its size in bytes. `target` appears whole or not at all."""
     unfinished = target.with_name(f".{target.name}.partial")

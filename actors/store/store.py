@@ -15,7 +15,7 @@ from actors.kernel.mailbox import Mailbox
 from actors.store import findings as watch
 from actors.store import log, outbox, schema, upkeep
 from actors.store.driver import Driver, ThreadDriver
-from actors.store.premises import DATABASE, Ballast, DataDirLock
+from actors.store.premises import DATABASE, Ballast, DataDirLock, files_of
 from actors.store.protocol import StoreUnavailable
 from actors.store.records import (
     Appended,
@@ -105,7 +105,7 @@ class SqliteStore(Actor[Request]):
             raise UserError(f"{self._path}: the database cannot be opened ({error})") from error
         self._last_seq = self._writer.log.last_seq
         self._cursor = await self._read(partial(watch.cursor_of, name="watch"))
-        self._files = self._on_disk()
+        self._files = files_of(self._path)
         self._open = True
         if self._ballast.missing:
             self._failed(StoreUnavailable("the disk is full"), ())
@@ -155,20 +155,8 @@ class SqliteStore(Actor[Request]):
         _refuse(events, "the disk is nearly full: no more events until there is room")
         return [request for request in requests if not request.done.done()]
 
-    def _on_disk(self) -> list[tuple[int, int] | None]:
-        """Which files now bear the names of the database and its WAL."""
-        found: list[tuple[int, int] | None] = []
-        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
-            try:
-                file = path.stat()
-            except FileNotFoundError:
-                found.append(None)
-            else:
-                found.append((file.st_dev, file.st_ino))
-        return found
-
     async def _commit(self, requests: Sequence[Request]) -> None:
-        if self._on_disk() != self._files:
+        if files_of(self._path) != self._files:
             # SQLite would go on writing into files that nobody will find again.
             _refuse(requests, "the database is gone")
             raise DiskFailed(f"{self._path}: the database was deleted or replaced while it was in use")

@@ -8,9 +8,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.process.harness import charge, nightdesk, running, until
+from daemon.office import rfc3339
+from tests.process.harness import PATIENCE_S, charge, nightdesk, now_s, running, until
+from tests.store.running import running as store_running
+from tests.store.running import tick
 
 
 def test_a_scorer_that_cannot_start_is_seen_in_the_status_and_told_when_it_can(tmp_path: Path) -> None:
@@ -84,3 +88,35 @@ def test_a_full_disk_is_seen_in_the_status_told_and_over_when_there_is_room(tmp_
         until(lambda: daemon.deliver(charge()) == 200 or None)
         assert daemon.sink.next()["kind"] == "incident.resolved"
         assert daemon.get("/status")["ready"]
+
+
+def test_a_database_deleted_under_the_daemon_ends_it(tmp_path: Path) -> None:
+    """So that the service manager starts it anew; nothing is acknowledged meanwhile."""
+    with running(tmp_path) as daemon:
+        assert daemon.process is not None
+        assert daemon.deliver(charge()) == 200
+        for file in (tmp_path / "data").glob("nightdesk.db*"):
+            file.unlink()
+        assert daemon.deliver(charge()) == 503
+        assert daemon.process.wait(PATIENCE_S) == 1
+        assert "deleted or replaced" in daemon.log()
+
+
+def test_a_daemon_whose_last_life_was_in_the_future_goes_on_today(tmp_path: Path) -> None:
+    with running(tmp_path) as daemon:
+        assert daemon.deliver(charge()) == 200
+        daemon.stop()
+        ahead = (now_s() + 3 * 86_400) * 1_000_000
+        anyio.run(append_tick, tmp_path / "data", ahead)
+        daemon.start()
+        for _ in range(5):
+            assert daemon.deliver(charge(customer="cus_1", failed=True)) == 200
+        told = {daemon.sink.next()["signal"] for _ in range(2)}
+        assert told == {"clock_drift", "decline_spike"}
+        assert all(incident["opened"] < rfc3339(ahead - 86_400_000_000) for incident in daemon.incidents())
+        assert daemon.incidents("webhook_lag") == []
+
+
+async def append_tick(data_dir: Path, at: int) -> None:
+    async with store_running(data_dir) as store:
+        await store.append(tick(at))
