@@ -197,7 +197,7 @@ class TenantWatch:
         self.changed.clear()
 
     def load(self, name: str, version: int, state: bytes) -> bool:
-        """One part of what was saved; False where it is of another version, so that the part starts afresh."""
+        """One part of what was saved; False where it is of another version."""
         if name == "rules":
             settings = orjson.loads(state)
             if version != 1 or not isinstance(settings, dict):

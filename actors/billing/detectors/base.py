@@ -53,7 +53,7 @@ class Detector(ABC):
 
     signal: ClassVar[str]
     version: ClassVar[int] = 1
-    """Of the saved state: raise it when `load` can no longer read what an older `save` wrote; it then starts afresh."""
+    """Of the saved state: raise it when `load` can no longer read what an older `save` wrote; the log is read again."""
     reads: ClassVar[tuple[type[Fact], ...]]
     """The facts it is shown, by their exact types."""
 
