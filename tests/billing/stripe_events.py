@@ -100,7 +100,7 @@ def invoice_of(charge_event: Event, kind: str, *, linked: bool = True, id_: str 
             "currency": subject["currency"],
             "customer": subject["customer"],
             "status": "open" if failed else "paid",
-            "subscription": "sub_1",
+            "subscription": id_.replace("in_", "sub_"),
             **links,
         },
         charge_event["created"] - START,
