@@ -190,6 +190,22 @@ def test_what_is_settled_is_kept_only_where_it_changed() -> None:
     ]
 
 
+def test_beyond_the_limit_those_heard_of_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.billing.ledger.RECORDS_MAX", 100)
+    book = Ledger()
+    for number in range(101):
+        for fact in normalise(subscription(0, id_=f"sub_{number:03}"), NOW):
+            book.apply(fact, NOW + number)
+        if number == 50:
+            dict(book.save())
+    assert len(book.records) == 100
+    assert book.mrr == {"usd": 300_000}
+    assert dict(book.save())["sub_000"] == b"null"
+    again = Ledger()
+    again.load("sub_000", b"null")
+    assert "sub_000" not in again.records
+
+
 def test_the_movements_of_the_last_day_are_at_hand() -> None:
     book = ledger(subscription(0), subscription(86_000, amount=5000), subscription(100_000, amount=4000))
     assert book.recent((START + 90_000) * SECOND) == book.movements((START + 3_600) * SECOND)
