@@ -32,6 +32,7 @@ __all__ = [
     "Strategy",
     "StrategyError",
     "Value",
+    "in_one_line",
     "param",
 ]
 
@@ -42,6 +43,11 @@ PerSet = npt.ArrayLike | None
 
 class StrategyError(BadInput):
     """A strategy's own code is at fault; the line names its file and line, and the run has stopped."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Its type and what it says, which in a user's code may be nothing, or many lines, or a call to exit."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +145,9 @@ class Parametrised(Stateful):
             setattr(self, name, column[0] if is_text else np.array(column)[:, None])
         try:
             self.setup(self.shape)
-        except BadInput:
+        except (BadInput, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._blame(error) from error
 
     @classmethod
@@ -186,7 +192,9 @@ class Parametrised(Stateful):
         try:
             with np.errstate(all="ignore"):
                 wanted = self.step(bars)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self._blame(error) from error
         if made_in_setup is not None and (late := sorted(self.state().keys() - made_in_setup)):
             raise StrategyError(f"{self._line()}: step begins to remember self.{late[0]}; make it in setup")
@@ -197,10 +205,10 @@ class Parametrised(Stateful):
         yield f"{prefix}shape.seen", self.shape, "seen"
         yield from super().remembered(prefix)
 
-    def _blame(self, error: Exception) -> StrategyError:
-        return StrategyError(f"{self._line(error)}: {type(error).__name__}: {error}")
+    def _blame(self, error: BaseException) -> StrategyError:
+        return StrategyError(f"{self._line(error)}: {in_one_line(error)}")
 
-    def _line(self, error: Exception | None = None) -> str:
+    def _line(self, error: BaseException | None = None) -> str:
         """file:line of the deepest own line of the error, else of `step`."""
         code = type(self).step.__code__
         frames = traceback.extract_tb(error.__traceback__) if error else []
@@ -304,8 +312,8 @@ class Strategy(Parametrised):
                 hanging = early & ~self._enters_anyway(bars, before)
                 self._accuse(bars, hanging, f"because of a value that is undefined until bar {super().warmup}")
         if enter.any():
-            unscored = np.broadcast_to(enter, score.shape) & np.isnan(score)
-            self._accuse(bars, unscored, "with an undefined score")
+            unscored = np.broadcast_to(enter, score.shape) & ~np.isfinite(score)
+            self._accuse(bars, unscored, "with a score that is undefined or infinite")
 
     def _enters_anyway(self, bars: Block, before: State) -> Bools:
         """Where the block is entered whether undefined values are very low or very high."""
@@ -334,4 +342,6 @@ class Strategy(Parametrised):
             raise StrategyError(f"{self._line()}: {name} has shape {array.shape}, not (sets, 1)")
         if not np.all(array > 0):
             raise StrategyError(f"{self._line()}: {name} is {value}, not above 0")
+        if kind is np.int64 and not np.all(array % 1 == 0):
+            raise StrategyError(f"{self._line()}: {name} is {value}, not a whole number of bars")
         return np.broadcast_to(array.astype(kind), (self.shape.sets, 1))

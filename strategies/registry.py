@@ -10,7 +10,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from config.errors import BadInput
-from strategies.base import Strategy, Value
+from strategies.bars import parse_timeframe
+from strategies.base import Parametrised, Strategy, Value, in_one_line
 
 NAMES = (
     "bollinger_reversion",
@@ -42,13 +43,15 @@ def load(name_or_path: str) -> type[Strategy]:
     return strategy
 
 
-def parse_params(strategy: type[Strategy], assignments: Iterable[str]) -> dict[str, Value]:
-    """All of a strategy's parameters, from `name=value` texts and its defaults. Raises BadInput naming the range."""
+def parse_params(strategy: type[Parametrised], assignments: Iterable[str]) -> dict[str, Value]:
+    """All parameters of a strategy or overlay, from `name=value` texts and defaults. Raises BadInput with its range."""
     values: dict[str, Value] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise BadInput(f"{strategy.name}: parameter {assignment!r} is not of the form name=value")
+        if name in values:
+            raise BadInput(f"{strategy.name}: parameter {name!r} is given twice")
         declared = strategy.parameters.get(name)
         values[name] = text if declared is None or isinstance(declared.default, str) else _number(text)
     return strategy.check(values)
@@ -75,6 +78,10 @@ def _only_strategy(module: ModuleType, where: str) -> type[Strategy]:
         raise BadInput(f"{where}: a strategy file defines one subclass of Strategy; here: {names}")
     if found[0].step is Strategy.step:
         raise BadInput(f"{where}: {found[0].__name__} has no step method")
+    try:
+        parse_timeframe(str(found[0].timeframe))
+    except BadInput as error:
+        raise BadInput(f"{where}: {found[0].__name__}: {error}") from error
     return found[0]
 
 
@@ -95,9 +102,12 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # so that a class can be traced to its file
     try:
         _Fresh(name, str(path)).exec_module(module)
+    except KeyboardInterrupt:
+        raise
     except SyntaxError as error:
-        raise BadInput(f"{path}:{error.lineno}: {error.msg}") from error
-    except Exception as error:
+        line = error.lineno or path.read_bytes().partition(b"\0")[0].count(b"\n") + 1
+        raise BadInput(f"{error.filename or path}:{line}: {error.msg}") from error
+    except BaseException as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        raise BadInput(f"{path}:{lines[-1] if lines else 1}: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{path}:{lines[-1] if lines else 1}: {in_one_line(error)}") from error
     return module

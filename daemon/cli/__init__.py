@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nightdesk: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("nightdesk: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader (head, less) went away; give the interpreter's last flush somewhere to go.
         _let_go_of_stdout()

@@ -2,8 +2,10 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import orjson
@@ -26,6 +28,8 @@ from strategies.sector_rotation import SectorRotation
 from strategies.universe import restrict, sectors_of
 
 DOUBTS_SHOWN = 5
+OVERLAID = f"{SectorRotation.name}."
+"""Begins a --param of the overlay."""
 
 ReportWriter = Callable[[Path, Result, Metrics, Bars], None]
 
@@ -40,15 +44,16 @@ def run(arguments: argparse.Namespace) -> int:
         lot=_number("--lot", arguments.lot, least=0, most=1_000_000_000),
     )
     costs, seed = parse_costs(arguments.costs), _whole("--seed", arguments.seed, least=0)
-    kind = load(arguments.strategy)
-    params = parse_params(kind, arguments.param)
-    bars = _bars(arguments)
-    strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
-    _refuse_short_history(strategy, bars, arguments.bars)
-    if arguments.strategy not in NAMES:
-        _refuse_look_ahead(arguments.strategy, strategy, bars)
-    _warn_of_the_unintended(arguments, strategy, bars)
-    [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
+    with redirect_stdout(sys.stderr):  # what a user's own code prints is no part of the result
+        kind = load(arguments.strategy)
+        params = parse_params(kind, [text for text in arguments.param if not text.startswith(OVERLAID)])
+        bars = _bars(arguments)
+        strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
+        _refuse_short_history(strategy, bars, arguments.bars)
+        if arguments.strategy not in NAMES:
+            _refuse_look_ahead(arguments.strategy, strategy, bars)
+        _warn_of_the_unintended(arguments, strategy, bars)
+        [result] = backtest(strategy, bars, account=account, costs=costs, seed=seed, progress=_progress())
     metrics = result.metrics()
     if write_report:
         try:
@@ -67,13 +72,16 @@ def _bars(arguments: argparse.Namespace) -> Bars:
         _warn(f"{arguments.bars}: {doubt}")
     if len(found) > DOUBTS_SHOWN:
         _warn(f"{arguments.bars}: {len(found) - DOUBTS_SHOWN} more such doubts")
-    if arguments.timeframe:
+    if arguments.timeframe is not None:
         bars = resample(bars, arguments.timeframe)
     return restrict(bars, arguments.membership) if arguments.membership else bars
 
 
 def _overlays(arguments: argparse.Namespace, bars: Bars) -> list[Overlay]:
+    assignments = [text.removeprefix(OVERLAID) for text in arguments.param if text.startswith(OVERLAID)]
     if arguments.overlay is None:
+        if assignments:
+            raise BadInput(f"--param {OVERLAID}{assignments[0]}: add --overlay {SectorRotation.name}")
         if arguments.sectors:
             raise BadInput(f"--sectors: only an overlay reads it; add --overlay {SectorRotation.name}")
         return []
@@ -81,7 +89,8 @@ def _overlays(arguments: argparse.Namespace, bars: Bars) -> list[Overlay]:
         raise BadInput(f"--overlay: {arguments.overlay!r} is not an overlay; there is {SectorRotation.name}")
     if not arguments.sectors:
         raise BadInput("--overlay sector_rotation: needs --sectors FILE, a CSV symbol,sector")
-    return [SectorRotation(bars.symbols, sectors=sectors_of(bars.symbols, arguments.sectors))]
+    values = parse_params(SectorRotation, assignments)
+    return [SectorRotation(bars.symbols, [values], sectors=sectors_of(bars.symbols, arguments.sectors))]
 
 
 def _refuse_short_history(strategy: Strategy, bars: Bars, path: Path) -> None:
@@ -105,7 +114,9 @@ def _warn_of_the_unintended(arguments: argparse.Namespace, strategy: Strategy, b
 def _refuse_look_ahead(path: str, strategy: Strategy, bars: Bars) -> None:
     """The ten are proved honest by their tests; a user's own file is tried on a sample of the bars."""
     shown = sample(bars, strategy.warmup)
-    for leak in look_ahead(lambda: type(strategy)(bars.symbols, strategy.values), shown):
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # it will print again in its backtest
+        leaks = look_ahead(lambda: type(strategy)(bars.symbols, strategy.values), shown)
+    for leak in leaks:
         if leak.check != "restarted":
             raise BadInput(f"{path}: {leak}")
         _warn(f"{path}: {leak}: remember in numbers and arrays, and indicators, that setup makes")
@@ -119,6 +130,8 @@ def _report_writer(path: Path) -> ReportWriter:
     """Found before the work begins, so that a missing library or folder does not cost a run."""
     if not path.parent.is_dir():
         raise BadInput(f"--report: {path.parent}: no such folder")
+    if path.is_dir():
+        raise BadInput(f"--report: {path}: is a folder; name a file")
     try:
         from strategies.lab.report import write_report  # noqa: PLC0415 - plotly is an extra
     except ModuleNotFoundError as error:

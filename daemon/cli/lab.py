@@ -14,7 +14,13 @@ def register(commands: "Commands") -> None:
     backtest.set_defaults(run=run_backtest)
     backtest.add_argument("strategy", metavar="STRATEGY", help="a strategy's name, or the path of your own file")
     backtest.add_argument("--bars", metavar="PATH", type=Path, required=True, help="CSV, Parquet, or a folder of them")
-    backtest.add_argument("--param", metavar="k=v", action="append", default=[], help="set a parameter")
+    backtest.add_argument(
+        "--param",
+        metavar="k=v",
+        action="append",
+        default=[],
+        help="set a parameter; sector_rotation.k=v: of the overlay",
+    )
     backtest.add_argument("--costs", default="default", help="default, none, or k=v,… starting from none")
     backtest.add_argument("--capital", default="100000", help="dollars to start with (%(default)s)")
     backtest.add_argument("--fraction", default="0.1", help="of equity in one position (%(default)s)")

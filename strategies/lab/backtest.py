@@ -120,10 +120,15 @@ class _Run:
 
     def result(self, number: int, bars: Bars, outcome: _Outcome) -> Result:
         """The outcome of a parameter set as users get it."""
-        strategy, values = self.strategy, self.strategy.values[number]
+        strategy = self.strategy
+        overlaid = {
+            f"{overlay.name}.{name}": value
+            for overlay in strategy.overlays
+            for name, value in overlay.values[number if len(overlay.values) > 1 else 0].items()
+        }
         return Result(
             strategy.name,
-            values,
+            strategy.values[number] | overlaid,
             bars.symbols,
             bars.times,
             self.bars.dates,

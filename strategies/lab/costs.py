@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 from typing import Literal, get_args
 
 from config.errors import BadInput
@@ -76,17 +77,23 @@ def parse_costs(text: str) -> Costs:
         return DEFAULT
     if text == "none":
         return Costs()
-    costs = Costs()
+    costs, given = Costs(), set[str]()
     for pair in text.split(","):
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or (key not in _HIGHEST and key != "slippage_type"):
             known = " ".join(["slippage_type", *_HIGHEST])
             raise BadInput(f"--costs: {key or text}: unknown; give default, none, or key=value with keys {known}")
+        if key in given:
+            raise BadInput(f"--costs: {key}: is given twice")
+        given.add(key)
         costs = replace(costs, **{key: _slippage_type(value) if key == "slippage_type" else _number(key, value)})  # type: ignore[arg-type]  # keys were checked above
     if costs.slippage_type == "percent" and costs.slippage_amount > _HIGHEST_FRACTION:
         raise BadInput(f"--costs: slippage_amount: {costs.slippage_amount:g} is not between 0 and 1 of the price")
     if costs.slippage_amount and costs.slippage_type == "none":
         raise BadInput("--costs: slippage_amount: needs slippage_type=fixed, percent, spread or volume")
+    for key, other in permutations(("worse_fill_rate", "worse_fill_max")):
+        if key in given and other not in given:
+            raise BadInput(f"--costs: {key}: needs {other}")
     return costs
 
 

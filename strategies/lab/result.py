@@ -36,7 +36,8 @@ class Result:
     """One parameter set's backtest.
 
     `times` are bar starts in microseconds UTC, `dates` their exchange dates and `equity` the dollars at each close.
-    `delisted` (time, symbols) are the ends of memberships, as of `schedule.delisted`.
+    `params` are the strategy's, and its overlays' as `overlay.name`. `delisted` are the ends of memberships, as of
+    `schedule.delisted`.
     """
 
     strategy: str

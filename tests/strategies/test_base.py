@@ -115,6 +115,17 @@ def test_an_exception_in_a_step_names_the_strategys_own_line() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(OSError("no\n  luck\r\n"), "OSError: no luck"), (SystemExit(), "SystemExit"), (SystemExit(3), "SystemExit: 3")],
+)
+def test_whatever_a_step_raises_is_one_line(raised: BaseException, told: str) -> None:
+    def decide(_: Crossover, __: Block, ___: np.ndarray) -> Signals:
+        raise raised
+
+    assert error_of(deciding(decide)) == f"{__file__}:{decide.__code__.co_firstlineno + 1}: {told}"
+
+
 def test_an_exception_in_setup_names_the_strategys_own_line() -> None:
     class Broken(Crossover):
         def setup(self, shape: Shape) -> None:
@@ -141,10 +152,16 @@ def test_an_exception_in_setup_names_the_strategys_own_line() -> None:
             lambda _, b, a: Signals(b.close - a, b.close < a, a),
             "enter is float64, not the True or False of a comparison",
         ),
-        (lambda _, b, a: Signals(b.close > a, b.close < a, a * np.nan), "with an undefined score"),
+        (lambda _, b, a: Signals(b.close > a, b.close < a, a * np.nan), "with a score that is undefined or infinite"),
+        (lambda _, b, a: Signals(b.close > a, b.close < a, a / 0), "with a score that is undefined or infinite"),
+        (lambda _, b, a: Signals(b.close > a, b.close < a, -a / 0), "with a score that is undefined or infinite"),
         (lambda _, b, a: Signals(b.close > a, b.close < a, np.array("high")), "score is <U4, not numbers"),
         (lambda _, b, a: Signals(b.close > a, b.close < a, a, take_profit="2 %"), "take_profit is <U3, not numbers"),
         (lambda _, b, a: Signals(b.close > a, b.close < a, a, stop_loss=-0.02), "stop_loss is -0.02, not above 0"),
+        (
+            lambda _, b, a: Signals(b.close > a, b.close < a, a, max_holding=1.5),
+            "max_holding is 1.5, not a whole number of bars",
+        ),
         (
             lambda _, b, a: Signals(b.close > a, b.close < a, a, stop_loss=a),
             "stop_loss has shape (80, 1, 2), not (sets,",

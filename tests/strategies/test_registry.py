@@ -16,7 +16,9 @@ README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "writing-a-strategy.md").read_text()
 ONE = "a strategy file defines one subclass of Strategy"
 RANGE = "the parameter's default 5 needs a range: low and high around it"
+LENGTH = "a number and m, h or d is needed, such as 15m, 2h or 1d"
 HEADER = "from strategies.base import *\nfrom strategies.base import Strategy\n"
+OWN = HEADER + "class A(Strategy):\n    {}\n    def step(self, bars): ...\n"
 
 
 def written(folder: Path, source: str, name: str = "own.py") -> str:
@@ -98,6 +100,13 @@ def test_a_missing_file_is_named() -> None:
         ("x = 1\n", f"/own.py: {ONE}; here: none"),
         (HEADER + "class A(Strategy): pass\nclass B(Strategy): pass\n", f"/own.py: {ONE}; here: A, B"),
         (HEADER + "class A(Strategy): pass\n", "/own.py: A has no step method"),
+        (OWN.format("timeframe = '7q'"), f"/own.py: A: timeframe '7q': {LENGTH}"),
+        (OWN.format("timeframe = ''"), f"/own.py: A: timeframe '': {LENGTH}"),
+        (OWN.format("timeframe = None"), f"/own.py: A: timeframe 'None': {LENGTH}"),
+        ("x = 1\nraise RuntimeError('two\\nlines')\n", "/own.py:2: RuntimeError: two lines"),
+        ("import sys\nsys.exit(5)\n", "/own.py:2: SystemExit: 5"),
+        ("class Odd(BaseException): pass\n\nraise Odd\n", "/own.py:3: Odd"),
+        ("x = 1\ny = '\0'\n", "/own.py:2: source code string cannot contain null bytes"),
         (HEADER + "class A(Strategy):\n    n: int = param(5)\n", f"/own.py:4: TypeError: {RANGE}"),
     ],
 )  # fmt: skip
@@ -132,12 +141,13 @@ def test_a_text_parameter_is_taken_as_it_is() -> None:
         ("entry=20.5", "breakout_20d: entry: 20.5 is not a whole number from 5 to 60"),
         ("entry=61", "breakout_20d: entry: 61 is not a whole number from 5 to 60"),
         ("stop_loss=inf", "breakout_20d: stop_loss: inf is not a number from 0.01 to 0.15"),
+        ("entry=30 entry=31", "breakout_20d: parameter 'entry' is given twice"),
         ("stop=0.1", "breakout_20d: no parameter is called 'stop'; there are: entry, exit, stop_loss"),
     ],
 )
 def test_a_wrong_parameter_names_its_range(text: str, message: str) -> None:
     with pytest.raises(BadInput) as caught:
-        parse_params(load("breakout_20d"), [text])
+        parse_params(load("breakout_20d"), text.split())
     assert str(caught.value) == message
 
 

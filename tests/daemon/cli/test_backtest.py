@@ -203,6 +203,31 @@ def test_the_sector_overlay_withholds_entries(result: RunJson, bars: Path, tmp_p
     assert "2023-03-30" < min(trade["entry_time"] for trade in ranked["trades"]) < "2023-05-30"
 
 
+def test_the_overlay_takes_parameters_too(result: RunJson, bars: Path, tmp_path: Path) -> None:
+    """Of three sectors one fewer may be entered."""
+    sectors = tmp_path / "sectors.csv"
+    sectors.write_text("symbol,sector\nAAPL,Technology\nMSFT,Software\nSPY,Everything\n")
+    options = (
+        "momentum_basic",
+        "--bars",
+        bars,
+        "--overlay",
+        "sector_rotation",
+        "--sectors",
+        sectors,
+        "--costs",
+        "none",
+    )
+    three = result(*options)
+    two = result(*options, "--param", "sector_rotation.best=2", "--param", "sector_rotation.period=40")
+    overlaid = {name: value for name, value in two["params"].items() if "." in name}
+    assert overlaid == {"sector_rotation.best": 2, "sector_rotation.period": 40}
+    assert three["params"] == two["params"] | {"sector_rotation.best": 3, "sector_rotation.period": 63}
+    assert min(trade["entry_time"] for trade in two["trades"]) < min(trade["entry_time"] for trade in three["trades"])
+    fewer = result(*options, "--param", "sector_rotation.best=2")
+    assert 0 < fewer["metrics"]["trades"] < three["metrics"]["trades"]
+
+
 def test_the_page_for_people_tells_result_verdict_and_costs(run: Run, bars: Path) -> None:
     code, out, err = run("momentum_basic", "--bars", bars)
     assert (code, err) == (0, "")
@@ -227,6 +252,15 @@ def test_twins_are_a_warning_on_stderr(run: Run, bars: Path, tmp_path: Path) -> 
         (["--param", "stop_loss=9"], "momentum_basic: stop_loss: 9 is not a number from 0.01 to 0.15"),
         (["--param", "speed=9"], "momentum_basic: no parameter is called 'speed'"),
         (["--param", "stop_loss"], "momentum_basic: parameter 'stop_loss' is not of the form name=value"),
+        (
+            ["--param", "stop_loss=0.1", "--param", "stop_loss=0.2"],
+            "momentum_basic: parameter 'stop_loss' is given twice",
+        ),
+        (["--param", "sector_rotation.best=2"], "--param sector_rotation.best=2: add --overlay sector_rotation"),
+        (
+            ["--overlay", "sector_rotation", "--sectors", "{tmp}/all.csv", "--param", "sector_rotation.best=4"],
+            "sector_rotation: best: 4 is not a whole number from 2 to 3",
+        ),
         (["--costs", "tax=1"], "--costs: tax: unknown"),
         (["--costs", "reject_rate=2"], "--costs: reject_rate: '2' is not a number between 0 and 1"),
         (["--capital", "lots"], "--capital: 'lots' is not a number from 1 to 1,000,000,000,000"),
@@ -234,6 +268,7 @@ def test_twins_are_a_warning_on_stderr(run: Run, bars: Path, tmp_path: Path) -> 
         (["--max-positions", "2.5"], "--max-positions: '2.5' is not a whole number"),
         (["--seed", "-1"], "--seed: '-1' is not a number from 0 to 1,000,000,000"),
         (["--timeframe", "fortnight"], "timeframe 'fortnight': "),
+        (["--timeframe", ""], "timeframe '': "),
         (["--sectors", "{tmp}/some.csv"], "--sectors: only an overlay reads it; add --overlay sector_rotation"),
         (["--overlay", "moon"], "--overlay: 'moon' is not an overlay; there is sector_rotation"),
         (["--overlay", "sector_rotation"], "--overlay sector_rotation: needs --sectors FILE"),
@@ -244,6 +279,8 @@ def test_twins_are_a_warning_on_stderr(run: Run, bars: Path, tmp_path: Path) -> 
         (["--membership", "{tmp}/none.csv"], "{tmp}/none.csv: cannot be read: "),
         (["--membership", "{tmp}/old.csv"], "{tmp}/old.csv: has none of the bars' symbols at"),
         (["--report", "{tmp}/nowhere/out.html"], "--report: {tmp}/nowhere: no such folder"),
+        (["--report", "{tmp}"], "--report: {tmp}: is a folder; name a file"),
+        (["--report", ""], "--report: .: is a folder; name a file"),
         (["--bars", "{tmp}/bad.csv"], "{tmp}/bad.csv:3: high: 101.20 is below low 101.90"),
         (
             ["--bars", "{tmp}/short.csv"],
@@ -258,6 +295,7 @@ def test_bad_input_is_one_line_and_exit_2(
     (tmp_path / "bad.csv").write_text(HEADER + good + "AAPL,2024-07-02,102,101.20,101.90,102,5\n")
     (tmp_path / "short.csv").write_text(HEADER + good + good.replace("07-01", "07-02"))
     (tmp_path / "some.csv").write_text("symbol,sector\nAAPL,Technology\n")
+    (tmp_path / "all.csv").write_text("symbol,sector\nAAPL,Technology\nMSFT,Software\nSPY,Everything\n")
     (tmp_path / "old.csv").write_text("symbol,start,end\nAAPL,2001-01-01,2002-01-01\n")
     options = [option.replace("{tmp}", str(tmp_path)) for option in options]
     report = ["--report", tmp_path / "out.html"] if "--report" not in options else []
@@ -294,6 +332,14 @@ def test_a_users_strategy_at_fault_is_named_by_file_and_line(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert complaint in err
     assert f"nightdesk: {file}:{line}: " in err or complaint == "no step"
+    assert not report.exists()
+
+
+def test_an_interrupted_run_says_so_and_writes_nothing(run: Run, bars: Path, tmp_path: Path) -> None:
+    file, report = tmp_path / "mine.py", tmp_path / "out.html"
+    interrupt = "__import__('signal').raise_signal(2); return Signals("
+    file.write_text(MY_STRATEGY.replace("return Signals(", interrupt))
+    assert run(file, "--bars", bars, "--report", report) == (130, "", "nightdesk: interrupted\n")
     assert not report.exists()
 
 
@@ -363,10 +409,10 @@ def test_without_plotly_the_report_says_how_to_get_it(
     assert err == "nightdesk: --report: needs plotly.offline; install it with: pip install 'nightdesk[report]'\n"
 
 
-def test_a_report_that_cannot_be_written_is_said_in_one_line(run: Run, bars: Path, tmp_path: Path) -> None:
-    code, out, err = run("momentum_basic", "--bars", bars, "--report", tmp_path)
+def test_a_report_that_cannot_be_written_is_said_in_one_line(run: Run, bars: Path) -> None:
+    code, out, err = run("momentum_basic", "--bars", bars, "--report", "/dev/full")
     assert (code, out) == (1, "")
-    assert err == f"nightdesk: --report: {tmp_path}: Is a directory\n"
+    assert err == "nightdesk: --report: /dev/full: No space left on device\n"
 
 
 def console(*arguments: object) -> list[str]:
