@@ -48,6 +48,7 @@ class Ours:
         self.now = 0
         self.seq = 0
         self.projector = Projector(bytes(32))
+        self.told: dict[str, set[bool]] = {}  # incidents: as an info, as worse
 
     def feed(self, at: int, event: dict[str, Any]) -> Iterator[Alert]:
         """One delivery, and the time up to it."""
@@ -68,13 +69,16 @@ class Ours:
         self.seq += 1
         self.watch.apply(LogEntry(self.seq, kind, tenant, self.now, data))
         for step in self.watch.drain().transitions:
-            if step.state == "opened" or (step.state == "updated" and step.incident.severity > Severity.INFO):
-                yield step.at // SECOND, step.incident.signal, step.incident.severity.name.lower()
+            one = step.incident
+            loud = one.severity is not Severity.INFO
+            if loud not in self.told.setdefault(one.id, set()):
+                self.told[one.id].add(loud)
+                yield step.at // SECOND, one.signal, one.severity.name.lower()
 
     def copy(self) -> "Ours":
         """Another that goes on from here."""
         other = Ours()
-        other.now, other.seq = self.now, self.seq
+        other.now, other.seq, other.told = self.now, self.seq, {one: set(said) for one, said in self.told.items()}
         other.watch.restore(self.parts, ())
         return other
 

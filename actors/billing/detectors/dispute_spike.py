@@ -11,7 +11,7 @@ from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
 WINDOW_S = 86_400
-DISPUTES_MIN = 3  # within the window: one is bad luck with a deadline, three are a pattern
+DISPUTES_MIN = 3  # within a day: one is bad luck with a deadline, three are a pattern where they are rare
 LISTED_MAX = 20
 
 
@@ -47,11 +47,12 @@ class DisputeSpike(Detector):
             wave = self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity])
         self._disputes.put(key, row, now)
         rows = self._within_a_day(self._disputes, now)
-        severity = Severity.WARNING if len(rows) >= DISPUTES_MIN else Severity.INFO
+        many = max(DISPUTES_MIN, round(2 + 3 * 24 * self._surges.rate.expected(second // 3600)))
+        severity = Severity.WARNING if len(rows) >= many else Severity.INFO
         title = f"{len(rows)} dispute{'s' * (len(rows) > 1)} within a day ({totals(rows)})"
         due = f" before {moment(fact.due)}" if fact.due is not None else ""
         first = f"Answer each dispute with evidence{due}."
-        if severity < Severity.WARNING and wave is not None and wave.score >= 1:
+        if severity is Severity.INFO and wave is not None and wave.score >= 1:
             severity = Severity.WARNING
             title = f"{wave.events} disputes within {ago(second - wave.since)}, {wave.expected:.1f} are usual"
             first = f"Look for what these payments have in common, then answer each with evidence{due}."
