@@ -6,15 +6,12 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from daemon.cli import main
+from tests.daemon.cli.conftest import HEADER, MY_STRATEGY, Run, RunJson
 
 KEYS = "strategy params symbols bars initial_capital final_equity metrics verdict killed_at trades equity"
 METRICS = (
@@ -23,64 +20,6 @@ METRICS = (
     " net_return"
 )
 TRADE = "symbol entry_time entry_price exit_time exit_price quantity fees pnl reason"
-
-HEADER = "symbol,time,open,high,low,close,volume\n"
-MY_STRATEGY = '''
-from strategies.base import Signals, Strategy, param
-from strategies.indicators import SMA
-
-class Mine(Strategy):
-    """Buy above the average, leave below it."""
-    period: int = param(10, low=2, high=50)
-
-    def setup(self, shape):
-        self.average = SMA(shape, self.period)
-
-    def step(self, bars):
-        average = self.average.update(bars.close)
-        return Signals(enter=bars.close > average, leave=bars.close < average, score=bars.close - average)
-'''
-
-
-Run = Callable[..., tuple[int, str, str]]
-RunJson = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three random walks of 300 sessions; drifting up, so that everybody trades."""
-    random = np.random.default_rng(11)
-    days = np.busday_offset("2023-01-02", np.arange(300), roll="forward")
-    lines = []
-    for symbol in ("AAPL", "MSFT", "SPY"):
-        closes = 100 * np.exp(random.normal(0.001, 0.02, 300).cumsum())
-        opens = closes * np.exp(random.normal(0, 0.005, 300))
-        for day, start, close in zip(days, opens.round(2), closes.round(2), strict=True):
-            high, low = max(start, close) + 0.5, min(start, close) - 0.5
-            lines.append(f"{symbol},{day}T14:30:00Z,{start},{high:.2f},{low:.2f},{close},1000000\n")
-    path = tmp_path_factory.mktemp("bars") / "bars.csv"
-    path.write_text(HEADER + "".join(lines))
-    return path
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["backtest", *map(str, arguments)])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
-def result(run: Run) -> RunJson:
-    def result(*arguments: object) -> Any:
-        code, out, err = run(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out)
-
-    return result
 
 
 def test_json_has_exactly_the_promised_keys(result: RunJson, bars: Path) -> None:
@@ -139,14 +78,6 @@ def test_options_reach_the_run(result: RunJson, bars: Path) -> None:
     assert single["params"]["stop_loss"] == 0.03
     held = sorted((trade["entry_time"], trade["exit_time"]) for trade in single["trades"])
     assert all(later[0] >= earlier[1] for earlier, later in pairwise(held))
-
-
-def test_a_users_own_file_is_a_strategy(result: RunJson, bars: Path, tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text(MY_STRATEGY)
-    run = result(file, "--bars", bars, "--param", "period=20")
-    assert (run["strategy"], run["params"]) == ("mine", {"period": 20})
-    assert run["trades"]
 
 
 def test_bars_are_resampled_on_request_only(run: Run, result: RunJson, tmp_path: Path) -> None:
@@ -310,81 +241,6 @@ def test_a_strategy_nobody_knows_is_named_with_those_there_are(run: Run, bars: P
     code, _, err = run("get_rich", "--bars", bars)
     assert code == 2
     assert err.startswith("nightdesk: no strategy is called 'get_rich'; there are bollinger_reversion, ")
-
-
-@pytest.mark.parametrize(
-    ("change", "line", "complaint"),
-    [
-        (("return Signals(", "1 / 0; return Signals("), 14, "ZeroDivisionError"),
-        (("enter=bars.close > average", "enter=(bars.close > average).ravel()"), 12, "enter has shape"),
-        (("enter=bars.close > average", "enter=(bars.close > average)[0]"), 12, "enter has shape"),
-        (("enter=bars.close > average", "enter=~(bars.close < average)"), 12, "undefined until bar 10"),
-        (("def step", "def stop"), 5, "no step"),
-        (("bars):", "bars)"), 12, "expected ':'"),
-    ],
-)
-def test_a_users_strategy_at_fault_is_named_by_file_and_line(
-    run: Run, bars: Path, tmp_path: Path, change: tuple[str, str], line: int, complaint: str
-) -> None:
-    file, report = tmp_path / "mine.py", tmp_path / "out.html"
-    file.write_text(MY_STRATEGY.replace(*change))
-    code, out, err = run(file, "--bars", bars, "--report", report)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert complaint in err
-    assert f"nightdesk: {file}:{line}: " in err or complaint == "no step"
-    assert not report.exists()
-
-
-def test_an_interrupted_run_says_so_and_writes_nothing(run: Run, bars: Path, tmp_path: Path) -> None:
-    file, report = tmp_path / "mine.py", tmp_path / "out.html"
-    interrupt = "__import__('signal').raise_signal(2); return Signals("
-    file.write_text(MY_STRATEGY.replace("return Signals(", interrupt))
-    assert run(file, "--bars", bars, "--report", report) == (130, "", "nightdesk: interrupted\n")
-    assert not report.exists()
-
-
-LOOKING_AHEAD = """
-        ahead = np.full(bars.close.shape, np.nan)
-        for k in range(len(bars.close) - 12):
-            ahead[k] = bars.close[k + 12] / bars.close[k + 1]
-        return Signals(enter=ahead > 1.02, leave=ahead < 1, score=np.nan_to_num(ahead))
-"""
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        LOOKING_AHEAD,
-        LOOKING_AHEAD.replace("score=np.nan_to_num(ahead)", "score=0.0"),
-        "return Signals(bars.close < bars.close.mean(axis=0), leave=False, score=0.0)",
-        "return Signals(bars.close > bars.open, leave=np.roll(bars.close, -1, axis=0) < bars.close, score=0.0)",
-        "return Signals(bars.close > bars.open, leave=False, score=np.roll(bars.volume, -1, axis=0) / bars.open)",
-    ],
-)
-def test_a_users_strategy_that_looks_ahead_is_refused(run: Run, bars: Path, tmp_path: Path, step: str) -> None:
-    file, report = tmp_path / "seer.py", tmp_path / "out.html"
-    file.write_text(
-        "import numpy as np\nfrom strategies.base import Signals, Strategy\n"
-        f"class Seer(Strategy):\n    def step(self, bars):\n        {step.strip()}\n"
-    )
-    code, out, err = run(file, "--bars", bars, "--report", report, "--json")
-    assert (code, out) == (2, "")
-    place = r"(enter|leave|score) of (AAPL|MSFT|SPY) at 202\d-\d\d-\d\dT14:30:00Z"
-    assert re.fullmatch(rf"nightdesk: {file}: looks ahead: {place} changes .* the bars after it.*\n", err)
-    assert not report.exists()
-
-
-def test_a_users_strategy_that_a_restart_would_change_runs_with_a_warning(run: Run, bars: Path, tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    count = "self.days.extend(bars.times); third = np.arange(len(self.days))[-len(bars.times) :, None, None] % 3 == 0"
-    file.write_text(
-        "import numpy as np\nfrom strategies.base import Signals, Strategy\nclass Mine(Strategy):\n"
-        "    def setup(self, shape):\n        self.days = []\n"
-        f"    def step(self, bars):\n        {count}\n        return Signals(third, leave=~third, score=0.0)\n"
-    )
-    code, out, err = run(file, "--bars", bars, "--json")
-    assert (code, len(json.loads(out)["trades"]) > 10) == (0, True)
-    assert re.fullmatch(rf"nightdesk: warning: {file}: enter of AAPL at \S+ is another one after a restart: .*\n", err)
 
 
 def test_the_report_is_one_page_that_loads_nothing(run: Run, bars: Path, tmp_path: Path) -> None:
