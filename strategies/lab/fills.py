@@ -91,7 +91,7 @@ class Market:
         worse = self._worse(time, Purpose.WORSE_ENTRY)
         spendable = min(cash / (1.0 + self._costs.commission_bps / 10_000), cash - self._costs.commission_min)
         spend = min(budget, spendable)
-        most = capacity(volume, self._costs.participation, self._lot)
+        most = self._capacity(volume)
         price = self._bought_at(reference, worse, 0.0, volume)
         if self._costs.depends_on_quantity:
             price = self._settled_price(reference, worse, spend, most, volume)
@@ -107,12 +107,17 @@ class Market:
         """Sell what the bar's volume still takes after `already_filled` shares of it. None: rejected, or no volume."""
         if self._happens(time, Purpose.REJECT_EXIT, self._costs.reject_rate):
             return None
-        most = capacity(volume, self._costs.participation, self._lot) - already_filled
+        most = self._capacity(volume) - already_filled
         return self._sold(time, reference, volume, min(quantity, most)) if most > 0 else None
 
     def close_out(self, time: int, reference: float, volume: float, quantity: float) -> Fill:
         """Sell all of it at the last close there is: no later bar could take a rest."""
         return self._sold(time, reference, volume, quantity)
+
+    def _capacity(self, volume: float) -> float:
+        if self._costs.depends_on_quantity and volume <= 0:
+            return 0.0  # a share of no volume has no price
+        return capacity(volume, self._costs.participation, self._lot)
 
     def _sold(self, time: int, reference: float, volume: float, quantity: float) -> Fill:
         fraction = self._fraction + self._impact(quantity, volume) + self._worse(time, Purpose.WORSE_EXIT)
@@ -134,7 +139,7 @@ class Market:
     def _impact(self, quantity: float, volume: float) -> float:
         if not self._costs.depends_on_quantity:
             return 0.0
-        # A bar without volume is traded whole by any order.
+        # Only the closing at the end of the data trades without volume: as if it were the whole bar's.
         return self._costs.slippage_amount * math.sqrt(quantity / volume if volume > 0 else 1.0)
 
     def _fill(self, quantity: float, price: float, reference: float) -> Fill:

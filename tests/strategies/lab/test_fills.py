@@ -127,6 +127,15 @@ def test_a_tenth_of_the_bar_fills_and_the_rest_of_an_entry_is_gone() -> None:
     assert market(Costs(participation=0.1)).buy(0, 100, volume=0, budget=10_000, cash=1e6) is None
 
 
+def test_where_the_price_follows_the_share_of_volume_a_bar_without_volume_fills_nothing() -> None:
+    venue = market(Costs(slippage_type="volume", slippage_amount=0.01))
+    assert venue.buy(0, 100, volume=0, budget=10_000, cash=1e6) is None
+    assert venue.sell(0, 100, volume=0, quantity=7, already_filled=0) is None
+    assert venue.buy(0, 100, volume=1e6, budget=10_000, cash=1e6)
+    last = venue.close_out(0, 100, volume=0, quantity=7)
+    assert (last.quantity, last.price) == (7, 99)
+
+
 def test_entry_and_exit_in_one_bar_share_its_volume() -> None:
     venue = market(Costs(participation=0.1))
     rest = venue.sell(0, 100, volume=50, quantity=4, already_filled=4)
