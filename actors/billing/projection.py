@@ -153,10 +153,11 @@ class Projector:
         ]
 
     def _recognise(self, kept: _Kept, payers: list[str]) -> None:
-        if "fingerprint" in kept:
-            kept["payer"] = self._hash(str(kept.pop("fingerprint")))
-        elif not _HASHED.fullmatch(str(kept["payer"])):  # one that comes with the event can only be our own hash
-            del kept["payer"]
+        fingerprint = kept.pop("fingerprint", None)
+        if isinstance(fingerprint, str):
+            kept["payer"] = self._hash(fingerprint)
+        elif not _HASHED.fullmatch(str(kept.get("payer"))):  # one that comes with the event can only be our own hash
+            kept.pop("payer", None)
             return
         payers.append(kept["payer"])
 
