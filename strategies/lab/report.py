@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # it has no types
 
 from strategies.bars import Bars
@@ -16,6 +17,7 @@ from strategies.lab.summary import (
     TradeRow,
     assumption_rows,
     metric_rows,
+    moment,
     money,
     number,
     percent,
@@ -34,7 +36,9 @@ h1 { margin: 0; font-size: 26px; letter-spacing: -0.01em; }
 h2 { margin: 0 0 12px; font-size: 16px; }
 p.lead { margin: 4px 0 24px; color: var(--soft); }
 section { margin: 0 0 20px; padding: 20px; background: var(--paper); border: 1px solid var(--line);
-          border-radius: 10px; }
+          border-radius: 10px; overflow-x: auto; }
+#monthly { min-width: 600px; }
+@media (max-width: 600px) { body { padding: 20px 10px 40px; } section { padding: 14px 10px; } }
 .verdict { margin-left: 12px; padding: 3px 12px; border-radius: 999px; color: #fff; background: var(--soft);
            font-size: 14px; vertical-align: 4px; letter-spacing: 0; }
 .verdict.keep { background: var(--good); } .verdict.shelve { background: var(--bad); }
@@ -43,7 +47,7 @@ section { margin: 0 0 20px; padding: 20px; background: var(--paper); border: 1px
 .tile { padding: 14px 16px; background: var(--paper); border: 1px solid var(--line); border-radius: 10px; }
 .tile b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; letter-spacing: -0.01em; }
 .tile span { color: var(--soft); font-size: 13px; }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(380px, 1fr)); gap: 20px;
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(380px, 100%), 1fr)); gap: 20px;
            align-items: start; }
 .scroll { max-height: 560px; overflow: auto; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
@@ -87,8 +91,9 @@ def page(result: Result, metrics: Metrics, bars: Bars) -> str:
 def _lead(result: Result, bars: Bars) -> str:
     change = f"{money(result.initial_capital)} became {money(result.final_equity)}"
     symbols = "1 symbol" if len(result.symbols) == 1 else f"{len(result.symbols)} symbols"
-    stopped = ", then the kill switch stopped it" if result.killed_at is not None else ""
-    return f"{change} on {symbols}, {bars.dates[0]} to {bars.dates[-1]}{stopped}."
+    killed = result.killed_at
+    stopped = "" if killed is None else f" The kill switch stopped it at the close of {moment(np.int64(killed), bars)}."
+    return f"{change} on {symbols}, {bars.dates[0]} to {bars.dates[-1]}.{stopped}"
 
 
 def _tiles(result: Result, metrics: Metrics) -> Iterable[str]:

@@ -56,7 +56,7 @@ def trades_chart(result: Result, bars: Bars) -> str:
     ]
     figure.update_layout(
         updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}],
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": -0.1, "yanchor": "top"},  # on a telephone the menu fills the top
     )
     figure.update_yaxes(tickformat="$,.2f")
     return _html(figure, "trades", height=440, showlegend=True)

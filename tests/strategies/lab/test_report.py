@@ -11,6 +11,7 @@ from strategies.lab.backtest import backtest
 from strategies.lab.costs import Costs
 from strategies.lab.report import page
 from strategies.lab.report_charts import MOST_POINTS, _extremes
+from strategies.lab.result import Account
 
 MINUTE = 60_000_000
 
@@ -21,6 +22,13 @@ class EveryOther(Strategy):
     def step(self, bars: Block) -> Signals:
         odd = (bars.times // MINUTE % 2 == 1)[:, None, None]
         return Signals(enter=~odd, leave=odd, score=0.0)
+
+
+class Always(Strategy):
+    """In whenever it may."""
+
+    def step(self, bars: Block) -> Signals:
+        return Signals(enter=bars.close > 0, leave=False, score=0.0)
 
 
 class Never(Strategy):
@@ -69,3 +77,14 @@ def test_thinning_a_curve_keeps_its_ends_peaks_and_valleys() -> None:
     assert {0, curve.size - 1, int(curve.argmin()), int(curve.argmax())} <= set(kept.tolist())
     assert np.all(np.diff(kept) > 0)
     assert _extremes(curve[:100]).tolist() == list(range(100))
+
+
+def test_a_run_that_the_kill_switch_stopped_says_when() -> None:
+    """Minute bars fall by a fifth at 13:40."""
+    prices = np.where(np.arange(50) < 10, 100.0, 80.0)
+    times = np.datetime64("2024-07-01T13:30", "us").astype(np.int64) + np.arange(50) * MINUTE
+    columns = (prices, prices, prices, prices, np.full(50, 1e6))
+    bars = Bars.from_columns(["A"], np.zeros(50, np.intp), times, *columns)
+    [result] = backtest(Always(bars.symbols), bars, account=Account(fraction=1.0), costs=Costs())
+    written = page(result, result.metrics(), bars)
+    assert "1 symbol, 2024-07-01 to 2024-07-01. The kill switch stopped it at the close of 2024-07-01 13:40." in written
