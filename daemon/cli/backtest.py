@@ -150,7 +150,7 @@ def _number(option: str, text: str, least: float, most: float) -> float:
 
 
 def _whole(option: str, text: str, least: int) -> int:
-    number = _number(option, text, least, most=1_000_000_000)
+    number = _number(option, text, least, most=1_000_000_000_000)
     if not number.is_integer():
         raise BadInput(f"{option}: {text!r} is not a whole number")
     return int(number)

@@ -197,7 +197,7 @@ def test_twins_are_a_warning_on_stderr(run: Run, bars: Path, tmp_path: Path) -> 
         (["--capital", "lots"], "--capital: 'lots' is not a number from 1 to 1,000,000,000,000"),
         (["--fraction", "1.5"], "--fraction: '1.5' is not a number from 0.0001 to 1"),
         (["--max-positions", "2.5"], "--max-positions: '2.5' is not a whole number"),
-        (["--seed", "-1"], "--seed: '-1' is not a number from 0 to 1,000,000,000"),
+        (["--seed", "-1"], "--seed: '-1' is not a number from 0 to 1,000,000,000,000"),
         (["--timeframe", "fortnight"], "timeframe 'fortnight': "),
         (["--timeframe", ""], "timeframe '': "),
         (["--sectors", "{tmp}/some.csv"], "--sectors: only an overlay reads it; add --overlay sector_rotation"),
