@@ -29,7 +29,7 @@ class DisputeSpike(Detector):
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._disputes: Recent[list[Any]] = Recent(WINDOW_S * SECOND, 1_000)
-        self._surges = Surges(prior_per_day=1 / 30, prior_days=30.0)
+        self._surges = Surges(prior_per_day=1 / 30, prior_days=7.0)
         self._warnings: Recent[list[Any]] = Recent(WINDOW_S * SECOND, 1_000)
 
     def observe(self, fact: DisputeOpened | FraudWarning, now: int) -> Iterator[Finding]:
