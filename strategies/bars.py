@@ -53,6 +53,7 @@ class Block:
     def volume(self) -> Floats:
         """Shares, (time, 1, symbols)."""
         shares: Floats = self.volume_units / self.volume_scale
+        shares.flags.writeable = False
         return shares
 
     @property

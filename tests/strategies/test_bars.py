@@ -61,7 +61,7 @@ def test_a_fraction_of_a_share_to_come_does_not_change_the_volume_of_bars_before
     np.testing.assert_array_equal(whole.block(0, 2).volume, fractional.block(0, 2).volume)
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Block)])
+@pytest.mark.parametrize("field", ["volume", *(field.name for field in fields(Block))])
 def test_what_a_strategy_is_shown_cannot_be_overwritten(field: str) -> None:
     bars = random_bars(np.random.default_rng(1), rows=4)
     for block in (bars.block(0, 4), replace(bars, members=bars.present.copy()).block(0, 4)):
