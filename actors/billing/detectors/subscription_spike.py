@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
 from actors.billing.detectors.base import Detector, Finding, Recent, Rules
-from actors.billing.detectors.evidence import ago, cautiously, links, of_surge
+from actors.billing.detectors.evidence import ago, links, of_surge
 from actors.billing.facts import SubscriptionState
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -14,6 +14,7 @@ REMEMBERED_US = 86_400 * SECOND
 REMEMBERED_MAX = 2_000
 EXAMPLES_MAX = 20
 QUIET_S = 6 * 3600
+COLD_SCORE_MAX = 0.9
 
 
 class SubscriptionSpike(Detector):
@@ -37,19 +38,19 @@ class SubscriptionSpike(Detector):
         self._examples.append([second, fact.event, fact.customer])
         surge = self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity])
         if surge is not None:
-            yield surge.score if surge.score < 1 else self._report(surge, fact.at)
+            # Good news can wait until it is known what is usual: a business that opens has nothing but new subscribers.
+            told = surge.score >= 1 and self._surges.rate.warm
+            yield self._report(surge, fact.at) if told else min(surge.score, COLD_SCORE_MAX)
 
     def _report(self, surge: Surge, at: int) -> Finding:
-        warm = self._surges.rate.warm
         rows = [row for row in self._examples if surge.since <= row[0] <= surge.until]
-        evidence = of_surge(surge, warm=warm) | {
+        evidence = of_surge(surge, warm=True) | {
             "links": links([row[2] for row in rows[-5:]]),
             "first": "Look at the newest customers: real names and paid invoices are a good day, patterns are bots.",
         }
         within = ago(surge.until - surge.since)
         title = f"{surge.events} new subscriptions within {within}, {surge.expected:.1f} are usual"
         events = tuple(row[1] for row in rows)
-        title = cautiously(title, warm=warm)
         return self.anomaly("account", Severity.INFO, at, title, evidence, events, quiet_s=QUIET_S)
 
     def save(self) -> Any:
