@@ -1,18 +1,12 @@
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.cusum import Surge
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, cautiously, links, of_surge
+from actors.billing.detectors.surge import DAY_US, QUIET_S, SubscriptionSurges
 from actors.billing.facts import SubscriptionState
-from actors.kernel.clock import SECOND
 from actors.store.records import Severity
-
-DAY_US = 86_400 * SECOND
-REMEMBERED_MAX = 2_000
-EXAMPLES_MAX = 20
-QUIET_S = 6 * 3600
 
 
 class CancellationCluster(Detector):
@@ -27,24 +21,17 @@ class CancellationCluster(Detector):
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
-        self._surges = Surges(prior_per_day=1.0, prior_days=2.0)
-        self._known: Recent[None] = Recent(DAY_US, REMEMBERED_MAX)
-        self._examples: deque[list[Any]] = deque(maxlen=EXAMPLES_MAX)  # second, event, subscription
+        self._surges = SubscriptionSurges(prior_per_day=1.0)
 
     def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
         """Count the decision once."""
-        if not decided_now(fact) or fact.subscription in self._known:
-            return
-        self._known.put(fact.subscription, None, now)
-        second = fact.at // SECOND
-        self._examples.append([second, fact.event, fact.subscription])
-        surge = self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity])
+        surge = self._surges.count(fact, now, fact.subscription, self.rules.sensitivity) if decided_now(fact) else None
         if surge is not None:
             yield surge.score if surge.score < 1 else self._report(surge, fact.at)
 
     def _report(self, surge: Surge, at: int) -> Finding:
-        warm = self._surges.rate.warm
-        rows = [row for row in self._examples if surge.since <= row[0] <= surge.until]
+        warm = self._surges.warm
+        rows = self._surges.examples(surge)
         evidence = of_surge(surge, warm=warm) | {
             "subscriptions": [row[2] for row in rows],
             "links": links([row[2] for row in rows[-5:]]),
@@ -57,14 +44,11 @@ class CancellationCluster(Detector):
 
     def save(self) -> Any:
         """What is usual, and who has decided of late."""
-        return [self._surges.save(), self._known.save(), list(self._examples)]
+        return self._surges.save()
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        surges, known, examples = state
-        self._surges.load(surges)
-        self._known.load(known)
-        self._examples.extend(examples)
+        self._surges.load(state)
 
 
 def decided_now(fact: SubscriptionState) -> bool:
