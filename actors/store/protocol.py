@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.kernel.mailbox import Mailbox
+from actors.store.desk_log import DeskLog
 from actors.store.records import (
     Appended,
     Committed,
@@ -90,6 +91,11 @@ class Store(Protocol):
 
     async def revive(self, dead_letter: int, at: int) -> bool:
         """Append the entry to the log anew, so that it is read once more; False if there is no such dead letter."""
+
+    # the trading desk's inputs
+    @property
+    def desk(self) -> DeskLog:
+        """Its log."""
 
     # the secret of the house
     async def payer_key(self) -> bytes:

@@ -14,6 +14,7 @@ from actors.kernel.clock import entropy, monotonic
 from actors.kernel.mailbox import Mailbox
 from actors.store import findings as watch
 from actors.store import log, outbox, schema, upkeep
+from actors.store.desk_log import DeskLog
 from actors.store.driver import Driver, ThreadDriver
 from actors.store.premises import DATABASE, Ballast, DataDirLock, files_of
 from actors.store.protocol import StoreUnavailable
@@ -91,6 +92,7 @@ class SqliteStore(Actor[Request]):
         self._cursor = 0
         self._unscored: list[tuple[int, asyncio.Future[None]]] = []
         self._last_commit_s = 0.0
+        self.desk = DeskLog(self._change, self._read)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -225,9 +227,8 @@ class SqliteStore(Actor[Request]):
         if (error := writing.exception()) is not None:
             self._failed(error, ())
 
-    async def _change(self, work: Callable[[sqlite3.Connection], R]) -> R:
-        result: R = await self._submit(Change(work, asyncio.get_running_loop().create_future()))
-        return result
+    def _change(self, work: Callable[[sqlite3.Connection], R]) -> "asyncio.Future[R]":
+        return self._submit(Change(work, asyncio.get_running_loop().create_future()))
 
     def _submit(self, request: Request) -> "asyncio.Future[Any]":
         if not self._open:
@@ -275,8 +276,7 @@ class SqliteStore(Actor[Request]):
 
     async def commit_findings(self, findings: Findings) -> None:
         """As `Store`. Raises ValueError if the cursor would go back."""
-        change = Change(partial(watch.commit_findings, findings=findings), asyncio.get_running_loop().create_future())
-        written = self._submit(change)
+        written = self._change(partial(watch.commit_findings, findings=findings))
         written.add_done_callback(partial(self._advance, findings.cursor))
         await asyncio.shield(written)  # the cursor is to be known even if the scorer goes away meanwhile
 

@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 import sys
 import tempfile
+from array import array
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import orjson
 
 from actors.store import schema
 from actors.store.codec import unpack_body
+from actors.store.desk_records import BarBlock, DeskKind, Gap, NewDeskEntry
 from actors.store.premises import DATABASE
 from actors.store.records import DAEMON, Delivery, Kind, NewEntry, Severity, Snapshot, State
 from actors.store.store import SqliteStore
 from tests.store.running import NOON, event, found, incident, notification, running, tick
 
 RELEASED = Path(__file__).parent / "released"
-HOUR = 3_600_000_000
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
 EVER = NOON * 2
 
 
@@ -55,6 +58,11 @@ async def fill(store: SqliteStore) -> None:
             snapshot=Snapshot(5, {("acme", "incidents"): (1, b"\x00state\xff"), ("globex", "watch"): (2, b"{}")}),
         )
     )
+    gap = Gap("iex", MINUTE, NOON, NOON + MINUTE, "the stream was down", ("AAPL",))
+    block = BarBlock("iex", "stream", MINUTE, NOON, ("AAPL", "MSFT"), *(array("q", [n, -n]) for n in range(7)))
+    await store.desk.append(NewDeskEntry(DeskKind.BLOCK, NOON, block), NewDeskEntry(DeskKind.GAP, NOON, gap))
+    await store.desk.append(NewDeskEntry(10, NOON, {"execution": "e1"}))
+    await store.desk.advance("desk:archived", 1)
     await store.settle(1, Delivery.DELIVERED, attempts=1, at=NOON + 2)
     await store.settle(2, Delivery.FAILED, attempts=9, at=NOON + 3, error="410 Gone")
     for crash in range(3):
@@ -78,9 +86,11 @@ async def contents(store: SqliteStore) -> Any:
         "snapshot": {"/".join(key): [version, state.hex()] for key, (version, state) in mark.snapshot.parts.items()},
         "folded_to": mark.snapshot.seq,
         "dead_letters": await store.dead_letters(),
+        "desk": await store.desk.read(0, 100),
+        "archived": await store.desk.cursor("desk:archived"),
         "payer_key": (await store.payer_key()).hex(),
     }
-    return orjson.loads(orjson.dumps(facts, option=orjson.OPT_NON_STR_KEYS))
+    return orjson.loads(orjson.dumps(facts, default=list, option=orjson.OPT_NON_STR_KEYS))
 
 
 def _bodies(connection: sqlite3.Connection) -> dict[str, str]:
