@@ -26,7 +26,7 @@ from aiohttp import web
 
 from actors.billing.events import normalise
 from actors.billing.projection import ARCHIVED, Projector
-from actors.billing.signature import sign, verified
+from actors.billing.signature import examine, sign
 from actors.kernel.clock import monotonic
 from actors.kernel.mailbox import reject
 from actors.store.codec import pack
@@ -136,7 +136,7 @@ def parts() -> list[tuple[str, float]]:
     entries = [LogEntry(seq, Kind.EVENT, "acme", now, data) for seq, data in enumerate(projections)]
     secrets = (SECRET.encode(),)
     return [
-        ("verify the signature", each(lambda n: verified(signatures[n], sample[n], secrets, now))),
+        ("verify the signature", each(lambda n: examine(signatures[n], sample[n], secrets, now))),
         ("parse", each(lambda n: orjson.loads(sample[n]))),
         ("project", each(lambda n: projector.project(events[n]))),
         ("deflate (writer thread)", each(lambda n: pack(projections[n], None))),

@@ -8,14 +8,27 @@ TypeError on a header that is not ASCII.
 
 import hmac
 from collections.abc import Sequence
+from enum import Enum
 
 from actors.kernel.clock import SECOND
 
 TOLERANCE_S = 300
 
 
-def verified(header: str, body: bytes, secrets: Sequence[bytes], now: int) -> bool:
-    """Whether one of `secrets` signed `body` within 300 s of `now` (µs), before or after. Never raises."""
+class Seal(Enum):
+    """What a signature proves."""
+
+    GENUINE = "genuine"
+    FORGED = "made with another secret, for another body, or not at all"
+    OLD = "genuine, but made too long ago"
+    EARLY = "genuine, but made in the future"
+
+
+def examine(header: str, body: bytes, secrets: Sequence[bytes], now: int) -> Seal:
+    """Whether one of `secrets` signed `body`, and did so within 300 s of `now` (µs), before or after. Never raises.
+
+    Time is judged last: a sender who holds the secret is told that a clock is wrong, nobody else is told anything.
+    """
     stamped: int | None = None
     signatures: list[str] = []
     for item in header.split(","):
@@ -23,7 +36,7 @@ def verified(header: str, body: bytes, secrets: Sequence[bytes], now: int) -> bo
         if scheme not in {"t", "v1"}:
             continue
         if not found:
-            return False
+            return Seal.FORGED
         value = value.partition("=")[0]
         if scheme == "v1":
             signatures.append(value)
@@ -31,12 +44,17 @@ def verified(header: str, body: bytes, secrets: Sequence[bytes], now: int) -> bo
             try:
                 stamped = int(value)
             except ValueError:
-                return False
-    if stamped is None or abs(now - stamped * SECOND) > TOLERANCE_S * SECOND:
-        return False
+                return Seal.FORGED
+    if stamped is None:
+        return Seal.FORGED
     signed = b"%d.%b" % (stamped, body)
     expected = [hmac.digest(secret, signed, "sha256").hex() for secret in secrets]
-    return any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures if theirs.isascii())
+    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures if theirs.isascii()):
+        return Seal.FORGED
+    age = now - stamped * SECOND
+    if abs(age) <= TOLERANCE_S * SECOND:
+        return Seal.GENUINE
+    return Seal.OLD if age > 0 else Seal.EARLY
 
 
 def sign(body: bytes, secret: bytes, at: int) -> str:

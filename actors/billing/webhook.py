@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
 from actors.billing.projection import ARCHIVED, PROJECTED, Projector
-from actors.billing.signature import verified
+from actors.billing.signature import TOLERANCE_S, Seal, examine
 from actors.kernel.clock import SECOND, Clock, entropy, monotonic
 from actors.kernel.mailbox import MailboxFull
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import Json, Kind, NewEntry
+from actors.store.records import DAEMON, Json, Kind, NewEntry, Severity
 
 Archive = Literal["redacted", "full", "none"]
 """What is kept beside the facts: all that is not personal, the body as it came, or nothing."""
@@ -24,6 +24,9 @@ _MINUTE: Final = 60 * SECOND
 _DEFAULT: Final = "default"
 _ADDRESS_OF_DEFAULT: Final = "/webhooks/stripe"
 _ADDRESS: Final = "/webhook/"
+OUT_OF_TIME_MIN: Final = 5
+"""So many genuine deliveries in a minute whose time is wrong are not a replayed one: a clock is."""
+
 _EVENT_ID: Final = re.compile("[!-?A-~]{1,255}")  # printable, no space, no @
 
 
@@ -49,7 +52,11 @@ class Verdict:
 
 STORED: Final = Verdict(200, "stored")
 DUPLICATE: Final = Verdict(200, "duplicate")
-BAD_SIGNATURE: Final = Verdict(400, "signature does not match")
+REFUSED: Final = {
+    Seal.FORGED: Verdict(400, "signature does not match"),
+    Seal.OLD: Verdict(400, "timestamp is too old"),
+    Seal.EARLY: Verdict(400, "timestamp is too new"),
+}
 NOT_JSON: Final = Verdict(400, "body is not JSON")
 NO_EVENT: Final = Verdict(400, "body is not an event with an id")
 UNKNOWN: Final = Verdict(404, "unknown address")
@@ -119,6 +126,7 @@ class Gate:
         self._doors: dict[str, Door] = {}
         self._by_token: dict[bytes, Door] = {}
         self._minute = clock.now() // _MINUTE
+        self._out_of_time: Counter[Seal] = Counter()
         self.reconfigure(tenants)
 
     async def open(self) -> None:
@@ -148,9 +156,13 @@ class Gate:
     async def deliver(self, door: Door, signature: str, body: bytes) -> Verdict:
         """Verify, admit, parse, project and commit one delivery: returns once it is on disk. Raises Refused."""
         now = self._clock.now()
-        if not verified(signature, body, door.tenant.secrets, now):
-            door.failed_signatures += 1
-            raise Refused(BAD_SIGNATURE if door.strangers.take() else door.over_quota)
+        seal = examine(signature, body, door.tenant.secrets, now)
+        if seal is not Seal.GENUINE:
+            if seal is Seal.FORGED:
+                door.failed_signatures += 1
+            else:
+                self._out_of_time[seal] += 1
+            raise Refused(REFUSED[seal] if door.strangers.take() else door.over_quota)
         if not door.quota.take():
             raise Refused(door.over_quota)
         event_id, event = _parse(body)
@@ -173,7 +185,30 @@ class Gate:
             if failed := door.failed_signatures:
                 await self._store.append(NewEntry(Kind.SIGNATURES, door.tenant.name, now, {"failed": failed}))
                 door.failed_signatures -= failed
+        for seal, count in list(self._out_of_time.items()):
+            if count >= OUT_OF_TIME_MIN:
+                await self._store.append(NewEntry(Kind.ALARM, DAEMON, now, clock_alarm(seal, count)))
+            del self._out_of_time[seal]
         self._minute = now // _MINUTE
+
+
+def clock_alarm(seal: Seal, count: int) -> dict[str, Any]:
+    """That our clock, most likely, is wrong: Stripe signs each attempt anew, and its clocks are right."""
+    when = "ago" if seal is Seal.OLD else "ahead of"
+    our = "fast" if seal is Seal.OLD else "slow"
+    than = "" if seal is Seal.OLD else " our clock"
+    return {
+        "signal": "clock_drift",
+        "scope": "webhooks",
+        "severity": Severity.CRITICAL,
+        "title": f"{count} webhooks within a minute were signed more than {TOLERANCE_S // 60} minutes {when}{than}",
+        "evidence": {
+            "observed": count,
+            "expected": 0,
+            "window_s": 60,
+            "first": f"They are genuine: is this machine's clock {our} (timedatectl)? Else a proxy delays them.",
+        },
+    }
 
 
 def _parse(body: bytes) -> tuple[str, Json]:

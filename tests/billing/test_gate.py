@@ -189,6 +189,30 @@ async def test_what_is_refused_is_counted_by_reason(house: Gatehouse) -> None:
     assert dict(house.gate.refused) == {"signature does not match": 2, "unknown address": 1}
 
 
+async def test_a_delivery_signed_at_a_wrong_time_is_told_so(house: Gatehouse) -> None:
+    assert (await house.post(charge(), age_s=3600)).text == "timestamp is too old"
+    assert (await house.post(charge(), age_s=-3600)).text == "timestamp is too new"
+    assert (await house.post(charge(), age_s=3600, secret=b"guess")).text == "signature does not match"
+    assert dict(house.gate.refused) == {
+        "timestamp is too old": 1,
+        "timestamp is too new": 1,
+        "signature does not match": 1,
+    }
+
+
+async def test_many_of_them_say_that_a_clock_is_wrong_and_not_that_the_secret_was_rotated(tmp_path: Path) -> None:
+    clock = ScaledClock(WallClock().now(), speed=120)
+    async with gatehouse(tmp_path, clock=clock) as house:
+        for _ in range(6):
+            assert (await house.post(charge(), age_s=3600)).status == 400
+        entries: list[LogEntry] = []
+        while not entries:
+            await clock.sleep(6)
+            entries = await house.logged()
+    assert [(entry.kind, entry.tenant, entry.data["signal"]) for entry in entries] == [(Kind.ALARM, "", "clock_drift")]
+    assert entries[0].data["title"].endswith("webhooks within a minute were signed more than 5 minutes ago")
+
+
 async def test_failed_signatures_are_in_the_log_once_the_minute_is_over(tmp_path: Path) -> None:
     clock = ScaledClock(WallClock().now(), speed=120)
     async with gatehouse(tmp_path, clock=clock) as house:

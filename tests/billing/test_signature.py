@@ -4,12 +4,16 @@ import stripe
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.billing.signature import TOLERANCE_S, sign, verified
+from actors.billing.signature import TOLERANCE_S, Seal, examine, sign
 from actors.kernel.clock import SECOND, WallClock
 
 SECRET = b"whsec_current"
 BODY = b'{"id": "evt_1"}'
 NOW = 1_790_000_000 * SECOND
+
+
+def verified(header: str, body: bytes, secrets: list[bytes], now: int) -> bool:
+    return examine(header, body, secrets, now) is Seal.GENUINE
 
 
 def signature(at: int = NOW, secret: bytes = SECRET, body: bytes = BODY) -> str:
@@ -46,6 +50,13 @@ def test_the_tolerance_holds_for_the_past_and_for_the_future() -> None:
     for seconds, accepted in ((-301, False), (-300, True), (300, True), (301, False)):
         at = NOW + seconds * SECOND
         assert verified(sign(BODY, SECRET, at), BODY, [SECRET], NOW) is accepted
+
+
+def test_who_holds_the_secret_is_told_that_the_time_is_wrong_and_nobody_else_is() -> None:
+    for seconds, seal in ((-301, Seal.OLD), (301, Seal.EARLY)):
+        at = NOW + seconds * SECOND
+        assert examine(sign(BODY, SECRET, at), BODY, [SECRET], NOW) is seal
+        assert examine(sign(BODY, b"whsec_other", at), BODY, [SECRET], NOW) is Seal.FORGED
 
 
 def test_the_tolerance_is_what_stripe_recommends() -> None:
