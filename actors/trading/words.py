@@ -105,6 +105,7 @@ class Booked:
     slippage: float
     time: int
     reason: str
+    at: int
 
 
 @frozen
@@ -134,3 +135,22 @@ class Told:
     strategy: str
     at: int
     by: str  # operator, kill_switch …
+
+
+@frozen
+class Funded:
+    """What a strategy begins with, once and for ever: its initial capital in dollars."""
+
+    strategy: str
+    capital: float
+    at: int
+
+
+@frozen
+class Split:
+    """From the bars that start at `time` on, each share of the symbol has become `ratio` shares (4.0: four for one)."""
+
+    symbol: str
+    ratio: float
+    time: int
+    at: int

@@ -1,0 +1,84 @@
+"""The desk's words as entries of its log, and back: JSON that says exactly the same, floats to the last bit."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeAlias, cast
+
+from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry
+from actors.trading.ports import Execution, OrderReport, Protection, Side
+from actors.trading.words import (
+    Booked,
+    Funded,
+    Instruction,
+    Intent,
+    IntentOver,
+    OrderMoved,
+    OrderPlaced,
+    Purpose,
+    Share,
+    Split,
+    Told,
+    Verdict,
+)
+
+Word: TypeAlias = Intent | Verdict | OrderPlaced | OrderMoved | Booked | IntentOver | Told | Funded | Split
+
+KINDS: dict[type[Word], int] = {
+    Intent: 10,
+    Verdict: 11,
+    OrderPlaced: 12,
+    OrderMoved: 13,
+    Booked: 14,
+    IntentOver: 15,
+    Told: 16,
+    Funded: 17,
+    Split: 18,
+}
+"""Stored: never renumber. Below 10 are the market's: `DeskKind`."""
+
+_READERS: dict[int, Callable[[dict[str, Any]], Word]] = {
+    10: lambda data: Intent(**data | {"purpose": Purpose(data["purpose"]), "protection": _protection(data)}),
+    11: lambda data: Verdict(**data),
+    12: lambda data: OrderPlaced(
+        **data
+        | {
+            "side": Side(data["side"]),
+            "shares": tuple(Share(**share) for share in data["shares"]),
+            "protection": _protection(data),
+        }
+    ),
+    13: lambda data: OrderMoved(
+        report=OrderReport(**_sided(data["report"])),
+        execution=None if data["execution"] is None else Execution(**_sided(data["execution"])),
+        at=data["at"],
+    ),
+    14: lambda data: Booked(**_sided(data)),
+    15: lambda data: IntentOver(**data),
+    16: lambda data: Told(**data | {"instruction": Instruction(data["instruction"])}),
+    17: lambda data: Funded(**data),
+    18: lambda data: Split(**data),
+}
+
+
+def encode(word: Word) -> NewDeskEntry:
+    """The entry that says it."""
+    return NewDeskEntry(KINDS[type(word)], word.at, asdict(word))
+
+
+def decode(entry: DeskEntry) -> Word | None:
+    """What an entry says; None: it is the market's, or (`damage`) cannot be read.
+
+    Raises KeyError, TypeError or ValueError for what no version of this module has written.
+    """
+    if entry.damage or entry.kind <= DeskKind.REFILLED:
+        return None
+    return _READERS[entry.kind](cast("dict[str, Any]", entry.data))
+
+
+def _sided(data: dict[str, Any]) -> dict[str, Any]:
+    return data | {"side": Side(data["side"])}
+
+
+def _protection(data: dict[str, Any]) -> Protection | None:
+    said = data["protection"]
+    return None if said is None else Protection(**said)
