@@ -13,15 +13,30 @@ import orjson
 
 from actors.kernel.mailbox import Mailbox
 from actors.store.codec import Damaged
-from actors.store.desk_records import COLUMNS, BarBlock, DeskCommitted, DeskData, DeskEntry, DeskKind, Gap, NewDeskEntry
+from actors.store.desk_records import (
+    COLUMNS,
+    BarBlock,
+    DeskCommitted,
+    DeskData,
+    DeskEntry,
+    DeskKind,
+    DeskMark,
+    Gap,
+    NewDeskEntry,
+    Parts,
+)
 
 R = TypeVar("R")
+Row = tuple[int, int, int, bytes]
 
-ARCHIVED = "desk:archived"
-"""The cursor of the nightly move: bars up to here are in the column store."""
+PREFIX = "desk:"
+"""Begins the names of the desk's cursors."""
 
 _LEVEL = 1  # twice as quick as 6, and hardly larger on columns of binary numbers
 _BARS = (DeskKind.BLOCK, DeskKind.REVISION)
+_GAPS = (DeskKind.GAP, DeskKind.REFILLED)
+_JSON_FROM = 10
+_NEVER = 2**63 - 1
 
 
 class Changes(Protocol):
@@ -38,6 +53,10 @@ class Reads(Protocol):
         """Have `work` done by a reader. Raises StoreUnavailable."""
 
 
+class Known(Exception):
+    """An entry with this key is in the log already; of what was to be appended with it, nothing is."""
+
+
 class DeskLog:
     """The desk's part of the store: `store.desk`. Writes are durable when they return."""
 
@@ -46,11 +65,20 @@ class DeskLog:
         self._read = read
         self._followers: list[Mailbox[DeskCommitted]] = []
 
-    async def append(self, *entries: NewDeskEntry) -> tuple[DeskEntry, ...]:
-        """Commit inputs, all or none. Raises StoreUnavailable, and ValueError or TypeError for what cannot be kept."""
-        written = self._change(partial(append, entries=entries, rows=[row_of(entry) for entry in entries]))
+    async def append(
+        self, entries: Sequence[NewDeskEntry], *, cursor: tuple[str, int] | None = None, parts: Parts | None = None
+    ) -> int:
+        """Commit inputs, all or none, and with them how far a reader has read and its state as of there.
+
+        Returns the seq of the last input (they are numbered without gaps), 0 without any. Raises Known,
+        StoreUnavailable, and ValueError or TypeError for what cannot be kept.
+        """
+        rows = [(entry.kind, entry.at, _time_of(entry), pack(entry.data)) for entry in entries]
+        written = self._change(partial(_commit, entries=entries, rows=rows, cursor=cursor, parts=parts or {}))
         written.add_done_callback(self._announce)
-        return await asyncio.shield(written)  # followers are to hear of it even if the sender goes away meanwhile
+        # Followers are to hear of it even if the sender goes away meanwhile.
+        committed = await asyncio.shield(written)
+        return committed[-1].seq if committed else 0
 
     def _announce(self, written: "asyncio.Future[tuple[DeskEntry, ...]]") -> None:
         if written.cancelled() or written.exception() is not None or not written.result():
@@ -70,27 +98,26 @@ class DeskLog:
 
     async def read(self, after: int, limit: int, kinds: Sequence[int] = ()) -> list[DeskEntry]:
         """Inputs with seq > after, oldest first; of all kinds, or of these."""
-        return await self._read(partial(read_desk_log, after=after, limit=limit, kinds=kinds))
+        return await self._read(partial(_read_log, after=after, limit=limit, kinds=kinds))
 
     async def bars(self, since: int, until: int) -> list[DeskEntry]:
         """Blocks and revisions of bars that start from `since` to before `until`, in the order of commitment."""
-        return await self._read(partial(bars_between, since=since, until=until))
+        return await self._read(partial(_bars_between, since=since, until=until))
 
     async def last_seq(self) -> int:
         """The seq of the newest input ever; 0: there was none."""
-        return await self._read(last_seq)
+        return await self._read(_last_seq)
 
-    async def cursor(self, name: str) -> int:
-        """How far `name` has read; 0: it never did. Names begin with "desk:"."""
-        return await self._read(partial(desk_cursor, name=name))
-
-    async def advance(self, name: str, seq: int) -> None:
-        """`name` has read up to `seq`, and will not need what is before it again."""
-        await asyncio.shield(self._change(partial(advance, name=name, seq=seq)))
+    async def load(self, reader: str) -> DeskMark:
+        """Where a reader stands; at its first appearance at 0, without any parts."""
+        return await self._read(partial(_load, reader=reader))
 
     async def prune(self, before: int, limit: int) -> int:
-        """Drop at most `limit` inputs received before that time that every cursor has passed; returns how many."""
-        return await asyncio.shield(self._change(partial(prune, before=before, limit=limit)))
+        """Drop at most `limit` inputs received before that time; returns how many. What some reader may need stays.
+
+        A reader needs what is beyond its cursor, and beyond the seq of the state that it has saved.
+        """
+        return await asyncio.shield(self._change(partial(_prune, before=before, limit=limit)))
 
 
 def pack(data: DeskData) -> bytes:
@@ -104,9 +131,7 @@ def pack(data: DeskData) -> bytes:
         head = {"feed": data.feed, "source": data.source, "timeframe": data.timeframe, "time": data.time}
         text = orjson.dumps(head | {"symbols": data.symbols})
         return zlib.compress(b"\n".join((text, b"".join(column.tobytes() for column in columns))), _LEVEL)
-    if isinstance(data, Gap):
-        return zlib.compress(orjson.dumps(asdict(data)), _LEVEL)
-    return zlib.compress(orjson.dumps(data), _LEVEL)
+    return zlib.compress(orjson.dumps(asdict(data) if isinstance(data, Gap) else data), _LEVEL)
 
 
 def unpack(kind: int, packed: bytes) -> DeskData:
@@ -114,7 +139,7 @@ def unpack(kind: int, packed: bytes) -> DeskData:
     try:
         text, _, columns = zlib.decompress(packed).partition(b"\n")
         head: dict[str, Any] = orjson.loads(text)
-        if kind in {DeskKind.GAP, DeskKind.REFILLED}:
+        if kind in _GAPS:
             return Gap(**head | {"symbols": tuple(head["symbols"])})
         return _block(head, memoryview(columns)) if kind in _BARS else head
     except (zlib.error, ValueError, TypeError, KeyError) as error:
@@ -130,35 +155,67 @@ def _block(head: dict[str, Any], columns: memoryview) -> BarBlock:
     return BarBlock(**head | values | {"symbols": symbols})
 
 
-def row_of(entry: NewDeskEntry) -> tuple[int, int, int, bytes]:
-    """An input as `append` writes it. Raises ValueError or TypeError for what cannot be kept."""
-    return entry.kind, entry.at, _time_of(entry), pack(entry.data)
-
-
 def _time_of(entry: NewDeskEntry) -> int:
     match entry.data:
         case BarBlock(time=time):
             fitting, when = entry.kind in _BARS, time
         case Gap(since=since):
-            fitting, when = entry.kind in {DeskKind.GAP, DeskKind.REFILLED}, since
+            fitting, when = entry.kind in _GAPS, since
         case _:
-            fitting, when = entry.kind >= 10, entry.at
+            fitting, when = entry.kind >= _JSON_FROM, entry.at
     if not fitting:
         raise ValueError(f"an input of kind {entry.kind} is no {type(entry.data).__name__}")
     return when
 
 
-def append(
-    connection: sqlite3.Connection, entries: Sequence[NewDeskEntry], rows: Sequence[tuple[int, int, int, bytes]]
+def _commit(
+    connection: sqlite3.Connection,
+    entries: Sequence[NewDeskEntry],
+    rows: Sequence[Row],
+    cursor: tuple[str, int] | None,
+    parts: Parts,
 ) -> tuple[DeskEntry, ...]:
-    """Write inputs, each with its `row_of`."""
     insert = "INSERT INTO desk_log (kind, at, time, data) VALUES (?, ?, ?, ?) RETURNING seq"
     seqs = [connection.execute(insert, row).fetchone()[0] for row in rows]
-    return tuple(DeskEntry(one.kind, one.at, one.data, seq) for one, seq in zip(entries, seqs, strict=True))
+    for entry, seq in zip(entries, seqs, strict=True):
+        if entry.key and not _claim(connection, entry.key, seq):
+            raise Known(entry.key)
+    if cursor is not None:
+        _advance(connection, *cursor, parts)
+    elif parts:
+        raise ValueError("a state is saved as of a cursor")
+    return tuple(DeskEntry(seq, one.kind, one.at, one.data) for one, seq in zip(entries, seqs, strict=True))
 
 
-def read_desk_log(connection: sqlite3.Connection, after: int, limit: int, kinds: Sequence[int] = ()) -> list[DeskEntry]:
-    """Inputs with seq > after, oldest first; of all kinds, or of these."""
+def _claim(connection: sqlite3.Connection, key: str, seq: int) -> bool:
+    claimed = connection.execute("INSERT OR IGNORE INTO desk_keys (key, seq) VALUES (?, ?)", (key, seq))
+    return claimed.rowcount > 0
+
+
+def _advance(connection: sqlite3.Connection, reader: str, seq: int, parts: Parts) -> None:
+    before = _cursor(connection, reader)
+    if seq < before:
+        raise ValueError(f"the cursor of {reader} would go back from {before} to {seq}")
+    connection.execute("INSERT OR REPLACE INTO cursors (name, seq) VALUES (?, ?)", (PREFIX + reader, seq))
+    connection.executemany(
+        "INSERT OR REPLACE INTO desk_snapshots (reader, part, version, seq, state) VALUES (?, ?, ?, ?, ?)",
+        [(reader, part, version, seq, state) for part, (version, state) in parts.items()],
+    )
+
+
+def _cursor(connection: sqlite3.Connection, reader: str) -> int:
+    row = connection.execute("SELECT seq FROM cursors WHERE name = ?", (PREFIX + reader,)).fetchone()
+    return row[0] if row else 0
+
+
+def _load(connection: sqlite3.Connection, reader: str) -> DeskMark:
+    saved = "SELECT part, version, state, seq FROM desk_snapshots WHERE reader = ?"
+    rows = connection.execute(saved, (reader,)).fetchall()
+    parts = {part: (version, state) for part, version, state, _ in rows}
+    return DeskMark(_cursor(connection, reader), min((seq for *_, seq in rows), default=0), parts)
+
+
+def _read_log(connection: sqlite3.Connection, after: int, limit: int, kinds: Sequence[int]) -> list[DeskEntry]:
     these = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
     rows = connection.execute(
         f"SELECT seq, kind, at, data FROM desk_log WHERE seq > ? {these} ORDER BY seq LIMIT ?",  # noqa: S608 - marks only
@@ -167,8 +224,7 @@ def read_desk_log(connection: sqlite3.Connection, after: int, limit: int, kinds:
     return [_entry(*row) for row in rows]
 
 
-def bars_between(connection: sqlite3.Connection, since: int, until: int) -> list[DeskEntry]:
-    """Blocks and revisions of bars that start from `since` to before `until`, in the order of commitment."""
+def _bars_between(connection: sqlite3.Connection, since: int, until: int) -> list[DeskEntry]:
     rows = connection.execute(
         "SELECT seq, kind, at, data FROM desk_log WHERE kind IN (1, 2) AND time >= ? AND time < ? ORDER BY seq",
         (since, until),
@@ -178,44 +234,26 @@ def bars_between(connection: sqlite3.Connection, since: int, until: int) -> list
 
 def _entry(seq: int, kind: int, at: int, packed: bytes) -> DeskEntry:
     try:
-        return DeskEntry(kind, at, unpack(kind, packed), seq)
+        return DeskEntry(seq, kind, at, unpack(kind, packed))
     except Damaged as error:
-        return DeskEntry(kind, at, {}, seq, damage=str(error))
+        return DeskEntry(seq, kind, at, {}, damage=str(error))
 
 
-def last_seq(connection: sqlite3.Connection) -> int:
-    """The seq of the newest input ever; 0: there was none."""
+def _last_seq(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'desk_log'").fetchone()
     return row[0] if row else 0
 
 
-def desk_cursor(connection: sqlite3.Connection, name: str) -> int:
-    """How far `name` has read; 0: it never did."""
-    row = connection.execute("SELECT seq FROM cursors WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else 0
-
-
-def advance(connection: sqlite3.Connection, name: str, seq: int) -> None:
-    """`name` has read up to `seq`. Also for use inside another transaction. Raises ValueError if it would go back."""
-    if not name.startswith("desk:"):
-        raise ValueError(f"{name!r} is not the name of a cursor in the desk's log")
-    if seq < desk_cursor(connection, name):
-        raise ValueError(f"the cursor {name} would go back to {seq}")
-    connection.execute(
-        "INSERT INTO cursors (name, seq) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq", (name, seq)
-    )
-
-
-def prune(connection: sqlite3.Connection, before: int, limit: int) -> int:
-    """Drop at most `limit` inputs received before that time that every cursor has passed; returns how many."""
+def _prune(connection: sqlite3.Connection, before: int, limit: int) -> int:
     dropped = connection.execute(
         """
         DELETE FROM desk_log WHERE seq IN (
-            SELECT seq FROM desk_log WHERE at < ? AND seq <= (
-                SELECT coalesce(min(seq), 0) FROM cursors WHERE name LIKE 'desk:%'
-            ) ORDER BY seq LIMIT ?
+            SELECT seq FROM desk_log WHERE at < ?
+                AND seq <= (SELECT coalesce(min(seq), 0) FROM cursors WHERE name LIKE ? || '%')
+                AND seq <= (SELECT coalesce(min(seq), ?) FROM desk_snapshots)
+            ORDER BY seq LIMIT ?
         )
         """,
-        (before, limit),
+        (before, PREFIX, _NEVER, limit),
     )
     return dropped.rowcount

@@ -58,19 +58,39 @@ DeskData = BarBlock | Gap | Mapping[str, Any]
 
 @frozen
 class NewDeskEntry:
-    """An input on its way into the desk's log; `at` is when it was received, by the daemon's clock."""
+    """An input on its way into the desk's log; `at` is when it was received, by the daemon's clock.
+
+    With a `key`, such as an execution's id, it is in the log at most once, for ever.
+    """
 
     kind: int
     at: int
     data: DeskData
+    key: str = ""
 
 
 @frozen
-class DeskEntry(NewDeskEntry):
+class DeskEntry:
     """An input in the desk's log. `damage`: what is wrong with it on disk; `data` is then empty."""
 
-    seq: int = 0
+    seq: int
+    kind: int
+    at: int
+    data: DeskData
     damage: str = ""
+
+
+Parts = Mapping[str, tuple[int, bytes]]
+"""An actor's state: name of a part → version of its format, and the bytes."""
+
+
+@frozen
+class DeskMark:
+    """Where a reader stands: it has read up to `cursor`, and its `parts` are its state as of `seq`."""
+
+    cursor: int
+    seq: int
+    parts: Parts
 
 
 @frozen

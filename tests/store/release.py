@@ -60,9 +60,9 @@ async def fill(store: SqliteStore) -> None:
     )
     gap = Gap("iex", MINUTE, NOON, NOON + MINUTE, "the stream was down", ("AAPL",))
     block = BarBlock("iex", "stream", MINUTE, NOON, ("AAPL", "MSFT"), *(array("q", [n, -n]) for n in range(7)))
-    await store.desk.append(NewDeskEntry(DeskKind.BLOCK, NOON, block), NewDeskEntry(DeskKind.GAP, NOON, gap))
-    await store.desk.append(NewDeskEntry(10, NOON, {"execution": "e1"}))
-    await store.desk.advance("desk:archived", 1)
+    await store.desk.append([NewDeskEntry(DeskKind.BLOCK, NOON, block), NewDeskEntry(DeskKind.GAP, NOON, gap)])
+    moved = NewDeskEntry(13, NOON, {"execution": "e1"}, key="e1")
+    await store.desk.append([moved], cursor=("book", 2), parts={"all": (1, b"\x00state")})
     await store.settle(1, Delivery.DELIVERED, attempts=1, at=NOON + 2)
     await store.settle(2, Delivery.FAILED, attempts=9, at=NOON + 3, error="410 Gone")
     for crash in range(3):
@@ -87,10 +87,14 @@ async def contents(store: SqliteStore) -> Any:
         "folded_to": mark.snapshot.seq,
         "dead_letters": await store.dead_letters(),
         "desk": await store.desk.read(0, 100),
-        "archived": await store.desk.cursor("desk:archived"),
+        "book": await store.desk.load("book"),
         "payer_key": (await store.payer_key()).hex(),
     }
-    return orjson.loads(orjson.dumps(facts, default=list, option=orjson.OPT_NON_STR_KEYS))
+    return orjson.loads(orjson.dumps(facts, default=_plain, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else list(value)
 
 
 def _bodies(connection: sqlite3.Connection) -> dict[str, str]:
