@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,15 @@ def load(path: Path | None) -> Settings:
         raise BadInput("\nnightdesk: ".join(f"{where}{line}" for line in faults(error))) from None
     except SettingsError as error:
         raise BadInput(f"environment: {error}") from None
+
+
+def unknown_names(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables that look like settings and are none, so change nothing; and what is wrong with each, in a phrase."""
+    prefix = str(Settings.model_config["env_prefix"])
+    for name in sorted(environ):
+        key = name.removeprefix(prefix).partition("__")[0].lower()
+        if name.startswith(prefix) and key not in Settings.model_fields:
+            yield name, f"no setting has this name{_suggestion((key,))}"
 
 
 IN_PLAIN_WORDS = {

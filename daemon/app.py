@@ -1,6 +1,7 @@
 """The composition root: what the daemon is made of, who stands on whom, and how it lives and ends."""
 
 import gc
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -29,6 +30,7 @@ from actors.store.protocol import StoreUnavailable
 from actors.store.records import Committed, Kind, NewEntry
 from actors.store.store import SqliteStore
 from config.errors import UserError
+from config.load import unknown_names
 from config.settings import Settings
 from config.types import host_port
 from daemon import __version__, report, systemd, wiring
@@ -245,6 +247,8 @@ class Daemon:
             log.warning("no_tenants", reason="nobody is watched; nightdesk init writes a first config")
         for key in wiring.without_effect(self._settings):
             log.warning("setting_without_effect", key=key, reason="not in this version")
+        for name, reason in unknown_names(os.environ):
+            log.warning("setting_unknown", key=name, reason=reason)
         log.info("ready", version=self.office.version, tenants=len(self._settings.billing.tenants))
         systemd.notify("READY=1")
         ready()

@@ -15,12 +15,15 @@ from aiohttp import web
 
 from actors.kernel.actor import Actor
 from config.errors import UserError
+from daemon import __version__
 from daemon.office import LIMIT_MAX, Office
 
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BACKLOG = 32
+SAYS = {"Nightdesk-Version": __version__}
+"""With every answer: a command of another version can then tell why it does not understand."""
 
 
 class Control(Actor[None]):
@@ -110,7 +113,7 @@ class Control(Actor[None]):
             limit=int(limit) if limit else None,
             follow=request.query.get("follow") == "1",
         )
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        response = web.StreamResponse(headers=SAYS | {"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         # Whoever followed the events may leave at any time.
         with suppress(ConnectionResetError):
@@ -131,7 +134,7 @@ async def _answer_in_json(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def _respond(answer: dict[str, Any], *, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json")
+    return web.Response(body=orjson.dumps(answer), status=status, content_type="application/json", headers=SAYS)
 
 
 def _scalars(body: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config.load import unknown_names
 from config.settings import Settings, WebhookChannel
 from config.types import host_port
 from daemon.cli.client import Client
@@ -42,6 +43,8 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     yield from _channels(settings)
     for key in without_effect(settings):
         yield Finding(key, well=False, says="is set but has no effect in this version; remove it")
+    for name, says in unknown_names(os.environ):
+        yield Finding(name, well=False, says=f"{says}; unset it")
 
 
 def _running(path: Path) -> bool:

@@ -6,12 +6,14 @@ import json
 import os
 import socket
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from config.errors import BadInput, DaemonUnreachable, UserError
 from config.paths import default_socket
+from daemon import __version__
 
 TIMEOUT_S = 30.0
 READ_BYTES = 1 << 16
@@ -53,6 +55,23 @@ def _socket_of(config: Path) -> Path | None:
     return Path(said) if isinstance(said, str) else None
 
 
+class Answer(dict[str, Any]):
+    """An object of an answer. That a key is not there is told in one line: the daemon is of another version."""
+
+    def __init__(self, version: str, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self._version = version
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(of_another_version(self._version, f"its answer has no {key!r}"))
+
+
+def of_another_version(version: str, what: str) -> str:
+    """The sentence about a daemon of that version ("": of one that did not say) that we do not understand."""
+    which = f"of version {version}" if version else "older"
+    return f"{what}: the daemon is {which}, this command of version {__version__}; restart the daemon after an upgrade"
+
+
 class Client:
     """One daemon, behind one socket."""
 
@@ -82,7 +101,8 @@ class Client:
 
     def _whole(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         with closing(_UnixConnection(self._path)) as connection:
-            return json.loads(self._request(connection, method, path, body).read())
+            response = self._request(connection, method, path, body)
+            return json.loads(response.read(), object_hook=partial(Answer, version_of(response)))
 
     def _request(
         self, connection: _UnixConnection, method: str, path: str, body: dict[str, Any] | None = None
@@ -104,9 +124,15 @@ class Client:
         return response
 
 
+def version_of(response: http.client.HTTPResponse) -> str:
+    """Of the daemon that gave it; "" where it does not say."""
+    return response.headers.get("Nightdesk-Version", "")
+
+
 def _refusal(response: http.client.HTTPResponse) -> UserError:
-    try:
-        message = json.loads(response.read())["error"]
-    except (ValueError, KeyError, TypeError):
-        message = f"the daemon answered {response.status} {response.reason}; is it of this version?"
-    return (BadInput if response.status in {400, 404, 422} else UserError)(message)
+    # What is wrong with a question is told as 400: an address that is unknown is one of another version.
+    if response.status not in {404, 405}:
+        with suppress(ValueError, KeyError, TypeError):
+            message = json.loads(response.read())["error"]
+            return (BadInput if response.status in {400, 422} else UserError)(message)
+    return UserError(of_another_version(version_of(response), f"it answered {response.status} {response.reason}"))

@@ -82,10 +82,10 @@ def status(arguments: argparse.Namespace) -> int:
     pairs(
         [
             ("nightdesk", f"{answer['version']}, {ready}, up {_span(answer['uptime_s'])}"),
-            ("events", counts.format(**events_)),
+            ("events", counts.format_map(events_)),
             ("incidents", f"{answer['incidents']['open']} open"),
-            ("notifications", "{delivered} delivered, {pending} pending, {failed} failed".format(**told)),
-            ("actors", "{running} running, {failed} failed, {restarts} restarts".format(**staff)),
+            ("notifications", "{delivered} delivered, {pending} pending, {failed} failed".format_map(told)),
+            ("actors", "{running} running, {failed} failed, {restarts} restarts".format_map(staff)),
             (
                 "store",
                 f"{store['bytes'] / 1e6:.1f} MB, "
@@ -151,7 +151,7 @@ def _change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done
     if arguments.json:
         emit(answer)
     else:
-        print(done.format(**answer))
+        print(done.format_map(answer))
     return 0
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from config import __file__ as package
 from config.errors import BadInput
-from config.load import load
+from config.load import load, unknown_names
 from config.settings import Settings
 
 TENANT = "billing: {tenants: [{name: acme, token: t-1, webhook_secrets: [whsec_1]}]}\n"
@@ -179,3 +179,12 @@ def test_no_refusal_and_no_picture_of_the_settings_shows_a_secret(tmp_path: Path
     settings: Any = load(write(tmp_path, text))
     assert secret not in repr(settings)
     assert secret not in " ".join(refusal(tmp_path, text + "\nlogging: {level: whsec_secret}\nx: t-secret"))
+
+
+def test_a_variable_that_is_no_setting_is_told_with_what_may_have_been_meant() -> None:
+    """Such as a single underscore where two belong; those of settings and of others are nobody's business."""
+    names = ("NIGHTDESK_BILING__LISTEN", "NIGHTDESK_DATADIR", "NIGHTDESK_DATA_DIR", "NIGHTDESK_WEB__LISTEN", "HOME")
+    assert list(unknown_names(dict.fromkeys(names, "x"))) == [
+        ("NIGHTDESK_BILING__LISTEN", "no setting has this name (did you mean billing?)"),
+        ("NIGHTDESK_DATADIR", "no setting has this name (did you mean data_dir?)"),
+    ]

@@ -85,7 +85,9 @@ def test_the_schema_knows_every_section(capsys: pytest.CaptureFixture[str]) -> N
     assert schema["additionalProperties"] is False
 
 
-def test_the_doctor_has_a_remedy_for_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_has_a_remedy_for_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "nightdesk.yaml"
     path.write_text(
         "data_dir: ./data\n"
@@ -93,6 +95,7 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(tmp_path: Path, capsys: pytes
         "{name: globex, token: long-enough-to-be-safe, webhook_secrets: [sk_test_1]}]}\n"
     )
     path.chmod(0o644)
+    monkeypatch.setenv("NIGHTDESK_BILING__LISTEN", "127.0.0.1:1")
     assert main(["doctor", "--config", str(path), "--json"]) == 1
     findings = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert "chmod 600" in findings["config"]["says"]
@@ -100,6 +103,7 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(tmp_path: Path, capsys: pytes
     assert "is it an API key?" in findings["tenant globex"]["says"]
     assert "nobody would hear" in findings["channels"]["says"]
     assert findings["data_dir"]["well"]
+    assert "did you mean billing?" in findings["NIGHTDESK_BILING__LISTEN"]["says"]
     assert "sk_test_1" not in json.dumps(findings)
 
 
