@@ -23,9 +23,10 @@ def checkpoint(connection: sqlite3.Connection, *, truncate: bool) -> None:
 
 
 def prune(connection: sqlite3.Connection, *, bodies_before: int, log_before: int, limit: int) -> int:
-    """Drop archived bodies and log rows received before these times, at most `limit`; returns how many.
+    """Drop archived bodies, log rows, messages and incidents of before these times, at most `limit`; returns how many.
 
-    Rows that a restart would fold again stay, and so does the newest: from it the next seq is counted.
+    Rows that a restart would fold again stay, and so does the newest: from it the next seq is counted. What is pending
+    or open stays, however old.
     """
     bodies = _older(
         "SELECT seq, at FROM archive JOIN log USING (seq) ORDER BY seq LIMIT ?", connection, bodies_before, limit
@@ -41,12 +42,37 @@ def prune(connection: sqlite3.Connection, *, bodies_before: int, log_before: int
     )
     for table in ("scores", "crashes", "archive", "log"):
         connection.executemany(f"DELETE FROM {table} WHERE seq = ?", rows)  # noqa: S608 - constants
-    return len(bodies) + len(rows)
+    dropped = len(bodies) + len(rows)
+    dropped += _prune_messages(connection, log_before, limit - dropped)
+    return dropped + _prune_incidents(connection, log_before, limit - dropped)
+
+
+def _prune_messages(connection: sqlite3.Connection, before: int, limit: int) -> int:
+    """What was delivered or given up."""
+    settled = "SELECT id, created FROM outbox WHERE state <> 'pending' ORDER BY id LIMIT ?"
+    old = _older(settled, connection, before, limit)
+    connection.executemany("DELETE FROM outbox WHERE id = ?", old)
+    return len(old)
+
+
+def _prune_incidents(connection: sqlite3.Connection, before: int, limit: int) -> int:
+    """Those that are over, and of which nothing remains to be told."""
+    old = connection.execute(
+        """
+        SELECT id FROM incidents WHERE state = 'resolved' AND opened < :before AND resolved < :before
+            AND NOT EXISTS (SELECT 1 FROM outbox WHERE incident = incidents.id AND incident IS NOT NULL)
+        ORDER BY opened LIMIT :limit
+        """,
+        {"before": before, "limit": limit},
+    ).fetchall()
+    connection.executemany("DELETE FROM messages WHERE incident = ?", old)
+    connection.executemany("DELETE FROM incidents WHERE id = ?", old)
+    return len(old)
 
 
 def _older(sql: str, connection: sqlite3.Connection, before: int, limit: int, *bounds: int) -> list[tuple[int]]:
     # The oldest rows come first, so looking at `limit` of them is enough.
-    return [(seq,) for seq, at in connection.execute(sql, (*bounds, limit)) if at < before]
+    return [(number,) for number, at in connection.execute(sql, (*bounds, limit)) if at < before]
 
 
 def counts(connection: sqlite3.Connection) -> tuple[int, int, dict[str, int]]:

@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from actors.store import store as store_module
 from actors.store.driver import InlineDriver
 from actors.store.premises import DATABASE
-from actors.store.records import Delivery, Snapshot
+from actors.store.records import Delivery, Snapshot, State
 from actors.store.store import SqliteStore
 from actors.store.upkeep import restore
 from config.errors import BadInput, UserError
@@ -196,6 +197,29 @@ async def test_retention_drops_bodies_then_rows_but_never_keys_nor_what_a_restar
         assert [one.seq for one in again if one.duplicate] == list(range(1, 11))
         assert (await store.status()).stored == 10
     assert (rows(tmp_path / DATABASE, "archive"), rows(tmp_path / DATABASE, "scores")) == (2, 4)
+
+
+async def test_retention_drops_old_messages_and_incidents_that_are_over_but_nothing_that_is_under_way(
+    tmp_path: Path,
+) -> None:
+    over: dict[str, Any] = {"state": State.RESOLVED, "resolved": NOON + HOUR}
+    incidents = (
+        incident("inc_over", **over),
+        incident("inc_over_today", state=State.RESOLVED, resolved=NOON + 9 * HOUR),
+        incident("inc_open"),
+        incident("inc_untold", **over),
+    )
+    told = tuple(notification(f"key_{name}", name) for name in ("inc_over", "inc_over_today", "inc_open", "inc_untold"))
+    async with running(tmp_path, driver=InlineDriver()) as store:
+        await store.commit_findings(found(0, incidents=incidents, notifications=told))
+        for row in (1, 2, 3):
+            await store.settle(row, Delivery.DELIVERED, attempts=1, at=NOON)
+        steps = await prune_all(store, NOON + 2 * HOUR)
+        assert max(steps) <= 3
+        left = {one.id for one in await store.incidents(tenant=None)}
+        assert left == {"inc_over_today", "inc_open", "inc_untold"}
+        assert [row.key for row in await store.due("ops", 1 << 60, 99)] == ["key_inc_untold"]
+        assert (await store.status()).notifications == {"delivered": 0, "failed": 0, "pending": 1}
 
 
 async def test_seqs_never_start_again_even_if_everything_is_old(tmp_path: Path) -> None:
