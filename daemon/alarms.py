@@ -1,14 +1,12 @@
 """What the daemon notices about itself becomes an input in the log, and so an incident like any other."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import structlog
 
 from actors.kernel import tree as kernel
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock
 from actors.kernel.mailbox import Mailbox, conflate
+from actors.store.alarm import Alarm
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Kind, NewEntry, Severity
 
@@ -18,31 +16,6 @@ SIGNALS_MAX = 64
 AGAIN_S = 5.0
 LOUD_AFTER_RESTARTS = 3
 """One or two restarts heal most things and are nobody's business."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Something is wrong with the daemon (`title` says what), or (None) not any more."""
-
-    signal: str
-    scope: str
-    title: str | None
-    severity: Severity = Severity.WARNING
-    first: str = ""
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """As the log keeps it."""
-        if self.title is None:
-            return {"signal": self.signal, "scope": self.scope, "resolved": True}
-        evidence = {"first": self.first} if self.first else {}
-        return {
-            "signal": self.signal,
-            "scope": self.scope,
-            "severity": self.severity,
-            "title": self.title,
-            "evidence": evidence,
-        }
 
 
 def alarm_box() -> Mailbox[Alarm]:

@@ -7,10 +7,11 @@ import pytest
 
 from actors.kernel import tree as kernel
 from actors.kernel.clock import ScaledClock
+from actors.store.alarm import Alarm
 from actors.store.driver import InlineDriver
 from actors.store.protocol import StoreUnavailable
 from actors.store.records import Kind, Severity
-from daemon.alarms import Alarm, Alarms, alarm_box, of_store, of_supervision
+from daemon.alarms import Alarms, alarm_box, of_store, of_supervision
 from tests.simulation.loop import run_virtual
 from tests.store.running import NOON, running
 
