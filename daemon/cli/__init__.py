@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nightdesk: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):  # Ctrl-C, or Ctrl-D instead of an answer
         print("nightdesk: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:

@@ -11,6 +11,8 @@ from config.paths import SYSTEM_DATA_DIR, SYSTEM_SOCKET
 from daemon.cli.words import Commands
 
 SERVICE_CONFIGS = Path("/etc")
+SERVICES = {"slack": "https://hooks.slack.com/", "discord": "https://discord.com/api/webhooks/"}
+"""Whose webhooks are spoken to in their own way, by how their addresses begin."""
 TEMPLATE = """\
 # Written by nightdesk init. What else may stand here: nightdesk config show, and docs/configuring.md.
 data_dir: {data_dir}
@@ -38,7 +40,10 @@ def register(commands: Commands) -> None:
     init_.add_argument("file", nargs="?", type=Path, default=Path("nightdesk.yaml"), help="nightdesk.yaml")
     init_.add_argument("--tenant", help="a short name for the account")
     init_.add_argument("--secret-from", metavar="VARIABLE", help="the variable that holds the signing secret")
-    init_.add_argument("--webhook", metavar="URL", help="where notifications are posted (none: the daemon's terminal)")
+    init_.add_argument(
+        "--webhook", metavar="URL", help="where incidents are told; of Slack or Discord in their own way"
+    )
+    init_.add_argument("--webhook-from", metavar="VARIABLE", help="the variable that holds it, where it is a secret")
     init_.add_argument("--listen", default="127.0.0.1:8787", metavar="HOST:PORT")
     init_.add_argument("--data-dir", metavar="DIR", help="beside the file; of a file in /etc, the service's own")
     init_.set_defaults(run=init)
@@ -124,11 +129,7 @@ def init(arguments: argparse.Namespace) -> int:
     tenant = arguments.tenant or _ask("A short name for the Stripe account", "main")
     secret = _secret(arguments.secret_from)
     own_token = token(24)
-    channel = (
-        f'{{name: ops, type: webhook, url: "{arguments.webhook}"}}'
-        if arguments.webhook
-        else "{name: terminal, type: console}"
-    )
+    channel = _channel(_webhook(arguments))
     of_service = path.absolute().is_relative_to(SERVICE_CONFIGS)
     text = TEMPLATE.format(
         data_dir=arguments.data_dir or (SYSTEM_DATA_DIR if of_service else "./data"),
@@ -153,6 +154,8 @@ def init(arguments: argparse.Namespace) -> int:
     finally:
         draft.unlink(missing_ok=True)
     print(f"{path} is written; only you may read it.")
+    if "console" in channel:
+        print("Incidents are told on the daemon's terminal; docs/channels.md has the other ways.")
     print(f"In Stripe, add the endpoint https://your.host/webhook/{own_token}, in front of {arguments.listen}.")
     print(f"Then: nightdesk {'install-service' if of_service else 'run'} --config {path}")
     return 0
@@ -160,9 +163,7 @@ def init(arguments: argparse.Namespace) -> int:
 
 def _secret(variable: str | None) -> str:
     if variable is not None:
-        if not os.environ.get(variable):
-            raise BadInput(f"--secret-from: the environment variable {variable} is not set")
-        return os.environ[variable]
+        return _variable("--secret-from", variable)
     if not sys.stdin.isatty():
         raise BadInput("the signing secret is missing; name a variable that holds it with --secret-from")
     from getpass import getpass  # noqa: PLC0415 - only a terminal is asked
@@ -170,7 +171,27 @@ def _secret(variable: str | None) -> str:
     return getpass("The endpoint's signing secret (whsec_…, from Stripe → Developers → Webhooks): ").strip()
 
 
+def _webhook(arguments: argparse.Namespace) -> str:
+    if arguments.webhook_from is not None:
+        return _variable("--webhook-from", arguments.webhook_from)
+    return arguments.webhook or _ask("Where to tell incidents: the address of a webhook, Slack's or Discord's too", "")
+
+
+def _channel(url: str) -> str:
+    """The entry of alerts.channels for an address; without one, the terminal. Telegram and mail need more than that."""
+    if not url:
+        return "{name: terminal, type: console}"
+    kind = next((kind for kind, beginning in SERVICES.items() if url.startswith(beginning)), "webhook")
+    return f"{{name: {'ops' if kind == 'webhook' else kind}, type: {kind}, url: {json.dumps(url)}}}"
+
+
+def _variable(flag: str, name: str) -> str:
+    if not os.environ.get(name):
+        raise BadInput(f"{flag}: the environment variable {name} is not set")
+    return os.environ[name]
+
+
 def _ask(question: str, default: str) -> str:
     if not sys.stdin.isatty():
         return default
-    return input(f"{question} [{default}]: ").strip() or default
+    return input(f"{question} [{default or 'the terminal'}]: ").strip() or default

@@ -40,8 +40,37 @@ def test_init_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/x", "slack"),
+        ("https://discord.com/api/webhooks/1/x", "discord"),
+        ("https://hooks.slack.com.example/hook", "webhook"),
+        ("http://[::1]:9/hook", "webhook"),
+        (None, "console"),
+    ],
+)
+def test_init_knows_whose_webhook_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, kind: str
+) -> None:
+    if url:
+        monkeypatch.setenv("HOOK", url)
+    given = ["--webhook-from", "HOOK"] if url else []
+    assert main(["init", "--secret-from", "SIGNING_SECRET", *given]) == 0
+    (channel,) = load(tmp_path / "nightdesk.yaml").alerts.channels
+    assert channel.type == kind
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (
+            ["--secret-from", "SIGNING_SECRET", "--webhook", "hooks.slack.com/x"],
+            "nightdesk: alerts.channels[0].url: expected an http:// or https:// address\n",
+        ),
+        (
+            ["--secret-from", "SIGNING_SECRET", "--webhook", "http://["],
+            "nightdesk: alerts.channels[0].url: Invalid IPv6 URL\n",
+        ),
         (["--secret-from", "NO_SUCH"], "nightdesk: --secret-from: the environment variable NO_SUCH is not set\n"),
         (
             ["--secret-from", "SIGNING_SECRET", "--listen", "here"],
