@@ -1,15 +1,12 @@
 """A desk that orders what a backtest would gets the backtest's fills from the exchange, to the bit."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 
-import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from actors.simulated.exchange.core import Exchange
-from actors.simulated.exchange.orders import Declined
 from actors.simulated.exchange.tape import Recorded
 from actors.trading.ports import Bar, Order, OrderUpdate, Protection, Side
 from strategies.bars import Bars
@@ -22,7 +19,6 @@ from strategies.lab.plain import PlainBacktest
 from strategies.lab.result import Account
 from strategies.lab.schedule import session_over
 from strategies.lab.trades import Reason
-from tests.strategies.lab.scripted import FREE
 from tests.strategies.lab.test_engines_agree import random_account, random_bars, random_costs, random_script
 
 
@@ -93,7 +89,7 @@ class Desk:
             reason = Reason(report.reason) if report.parent else self._leaving[report.client_order_id]
             self.book.reduce(place, done.time, fill, reason)
 
-    def _decide(self, signals: Decisions, bars: list[Bar]) -> None:
+    def _decide(self, signals: Decisions, bars: Sequence[Bar]) -> None:
         self._exits, self._session_end = Exits.wanted(signals, 0), signals.session_end
         for bar in bars:
             place = self._place[bar.symbol]
