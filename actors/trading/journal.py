@@ -8,12 +8,14 @@ from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry
 from actors.trading.ports import Execution, OrderReport, Protection, Side
 from actors.trading.words import (
     Booked,
+    Decided,
     Funded,
     Instruction,
     Intent,
     IntentOver,
     OrderMoved,
     OrderPlaced,
+    Passed,
     Purpose,
     Share,
     Split,
@@ -21,7 +23,9 @@ from actors.trading.words import (
     Verdict,
 )
 
-Word: TypeAlias = Intent | Verdict | OrderPlaced | OrderMoved | Booked | IntentOver | Told | Funded | Split
+Word: TypeAlias = (
+    Intent | Verdict | OrderPlaced | OrderMoved | Booked | IntentOver | Told | Funded | Split | Decided | Passed
+)
 
 KINDS: dict[type[Word], int] = {
     Intent: 10,
@@ -33,6 +37,8 @@ KINDS: dict[type[Word], int] = {
     Told: 16,
     Funded: 17,
     Split: 18,
+    Decided: 19,
+    Passed: 20,
 }
 """Stored: never renumber. Below 10 are the market's: `DeskKind`."""
 
@@ -57,6 +63,10 @@ _READERS: dict[int, Callable[[dict[str, Any]], Word]] = {
     16: lambda data: Told(**data | {"instruction": Instruction(data["instruction"])}),
     17: lambda data: Funded(**data),
     18: lambda data: Split(**data),
+    19: lambda data: Decided(
+        **data | {"enter": tuple((symbol, score) for symbol, score in data["enter"]), "leave": tuple(data["leave"])}
+    ),
+    20: lambda data: Passed(**data),
 }
 
 

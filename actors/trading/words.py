@@ -154,3 +154,31 @@ class Split:
     ratio: float
     time: int
     at: int
+
+
+@frozen
+class Decided:
+    """What a strategy concluded at the close of a bar, and what its book was worth there.
+
+    `enter`: symbols to buy at their own next open, with their scores; `leave`: those held that it wants to be rid of.
+    """
+
+    strategy: str
+    bar_time: int
+    enter: tuple[tuple[str, float], ...]
+    leave: tuple[str, ...]
+    equity: float
+    cash: float
+    killed: bool
+    at: int
+
+
+@frozen
+class Passed:
+    """An entry was due and is not taken, because of what `why` says."""
+
+    strategy: str
+    symbol: str
+    bar_time: int
+    at: int
+    why: str
