@@ -48,6 +48,7 @@ def normalise(event: Json, received: int) -> tuple[Fact, ...]:
         flag(event.get("livemode")),
         thin,
         bool(facts),
+        "backfilled" in event,
     )
     return (arrival, *facts)
 

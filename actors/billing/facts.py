@@ -28,6 +28,24 @@ class Arrival(Fact):
     livemode: bool
     thin: bool  # a v2 event without a snapshot of its object
     understood: bool  # other facts follow
+    fetched: bool = False  # we asked for it: no webhook brought it
+
+
+@frozen
+class EventsMissed(Fact):
+    """So many events, created from `first` to `last`, had come by no webhook when Stripe was asked. `event` is ""."""
+
+    missed: int
+    first: int
+    last: int
+
+
+@frozen
+class EndpointProbed(Fact):
+    """How Stripe said the webhook endpoint is, in one of the words of `Probe`. `event` is ""."""
+
+    verdict: str
+    detail: str
 
 
 @frozen

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from actors.billing.connect import owner_of
 from actors.billing.projection import ARCHIVED, PROJECTED, Projector
 from actors.billing.signature import TOLERANCE_S, Seal, examine
 from actors.kernel.clock import SECOND, Clock, entropy, monotonic
@@ -172,9 +173,18 @@ class Gate:
             raise Refused(UNAVAILABLE) from error
         return DUPLICATE if appended.duplicate else STORED
 
+    def fetched(self, tenant: str, event: Json, how: str) -> NewEntry | None:
+        """An event that no webhook brought, as if one had; `how` stands under `backfilled`. None: it has no id."""
+        event_id = event.get("id")
+        if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
+            return None
+        data = {**self._projector.project(event), "backfilled": how}
+        archive = orjson.dumps(event) if self._archive == "full" else None
+        return NewEntry(Kind.EVENT, owner_of(tenant, event), self._clock.now(), data, event_id, archive)
+
     def _entry(self, tenant: str, now: int, event_id: str, event: Json, body: bytes) -> NewEntry:
         archive = body if self._archive == "full" else None
-        return NewEntry(Kind.EVENT, tenant, now, self._projector.project(event), event_id, archive)
+        return NewEntry(Kind.EVENT, owner_of(tenant, event), now, self._projector.project(event), event_id, archive)
 
     async def file_failures(self) -> None:
         """Once a minute has passed, log how many signatures of each tenant failed in it. Raises StoreUnavailable."""

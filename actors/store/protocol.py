@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.kernel.mailbox import Mailbox
+from actors.store.accounts import Accounts
 from actors.store.desk_log import DeskLog
 from actors.store.records import (
     Appended,
@@ -96,6 +97,11 @@ class Store(Protocol):
     @property
     def desk(self) -> DeskLog:
         """Its log."""
+
+    # tenants and their Stripe accounts
+    @property
+    def accounts(self) -> Accounts:
+        """Those that were added while the daemon ran, and how far each was compared with Stripe."""
 
     # the secret of the house
     async def payer_key(self) -> bytes:

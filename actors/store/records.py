@@ -22,6 +22,7 @@ class Kind(IntEnum):
     COMMAND = 4  # an operator's word: ack, snooze, false positive
     SIGNATURES = 5  # how many signatures of one tenant failed in a minute
     ALARM = 6  # something the daemon noticed about itself or its surroundings
+    BACKFILL = 7  # what came of asking Stripe: where its past begins and ends, what was missed, how the endpoint is
 
 
 @frozen

@@ -14,6 +14,7 @@ from actors.kernel.clock import entropy, monotonic
 from actors.kernel.mailbox import Mailbox
 from actors.store import findings as watch
 from actors.store import log, outbox, schema, upkeep
+from actors.store.accounts import Accounts
 from actors.store.desk_log import DeskLog
 from actors.store.driver import Driver, ThreadDriver
 from actors.store.premises import DATABASE, Ballast, DataDirLock, files_of
@@ -93,6 +94,7 @@ class SqliteStore(Actor[Request]):
         self._unscored: list[tuple[int, asyncio.Future[None]]] = []
         self._last_commit_s = 0.0
         self.desk = DeskLog(self._change, self._read)
+        self.accounts = Accounts(self._change, self._read, lambda: self._writer.log)
 
     # --- life --------------------------------------------------------------------------------------------------------
 

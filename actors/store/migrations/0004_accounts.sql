@@ -1,5 +1,4 @@
--- Tenants that were added while the daemon ran: as in the configuration, with their secrets. Those of the config file
--- are not here.
+-- Tenants that were added while the daemon ran, as they would stand in the config file, secrets included.
 CREATE TABLE tenant_settings (
     tenant INTEGER PRIMARY KEY REFERENCES tenants (id),
     settings TEXT NOT NULL,
@@ -9,10 +8,12 @@ CREATE TABLE tenant_settings (
 -- How far each tenant's events at Stripe have been compared with the log.
 CREATE TABLE backfills (
     tenant INTEGER PRIMARY KEY REFERENCES tenants (id),
-    compared INTEGER NOT NULL,
+    since INTEGER NOT NULL,
     history_until INTEGER NOT NULL,
+    compared INTEGER NOT NULL,
     fetched INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
     missed INTEGER NOT NULL,
-    missed_first INTEGER NOT NULL,
-    missed_last INTEGER NOT NULL
+    missed_first INTEGER,
+    missed_last INTEGER
 ) STRICT;

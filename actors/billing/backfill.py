@@ -1,0 +1,225 @@
+"""Compares what Stripe knows with what the webhooks brought, and fetches the difference: at start and every hour.
+
+The first time that is a month of history, from which the watch learns; later what was missed, and people are told.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+
+import anyio
+import structlog
+
+from actors.billing.probe import Probe, Verdict, judge
+from actors.billing.stripe_api import PAGE, Json, NotAllowed, StripeApi, Unreachable, Wrong, http_session
+from actors.billing.webhook import Gate
+from actors.kernel.actor import Actor
+from actors.kernel.clock import SECOND, Clock, Random
+from actors.kernel.frozen import frozen
+from actors.kernel.mailbox import Mailbox, conflate
+from actors.store.accounts import HISTORY, MISSED, Backfill
+from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import Kind, NewEntry
+
+log = structlog.get_logger()
+
+EVERY_S = 3600.0
+DAY_S = 86_400
+HISTORY_DAYS = 30
+"""As far back as Stripe itself goes."""
+GRACE_S = 600
+"""What is younger may still be on its way to the webhook."""
+ABREAST = 4
+"""Accounts that are compared at the same time."""
+UNDELIVERED_S = 3 * DAY_S
+"""For so long Stripe itself tries to deliver."""
+ASKED_MAX = 1024
+
+
+@frozen
+class Account:
+    """A Stripe account that may be asked. `token`: of the address that its webhooks are sent to."""
+
+    tenant: str
+    token: str | None
+    api_key: str
+
+
+@frozen
+class Look:
+    """Compare this tenant now; None: every one."""
+
+    tenant: str | None
+
+
+async def oldest_first(api: StripeApi, since_s: int, until_s: int) -> AsyncIterator[tuple[list[Json], int]]:
+    """All events created from `since_s` to before `until_s`, and up to which second these are all.
+
+    Stripe lists the newest first; so it is asked for spans of time of which it can give all in one page, or nearly.
+    """
+    span = until_s - since_s
+    while since_s < until_s:
+        end = min(until_s, since_s + span)
+        page = await api.events(since_s, end)
+        if page.more and span > 1:
+            # The page reaches back from the end: that is how much fits.
+            fits = end - _created(page.events[-1])
+            span = max(1, min(span // 2, fits * 3 // 4))
+            continue
+        events = page.events
+        while page.more:  # a second with more than a page
+            page = await api.events(since_s, end, older_than=str(page.events[-1].get("id")))
+            events += page.events
+        yield events[::-1], end
+        since_s = end
+        if len(events) < PAGE // 2:
+            span *= 2
+
+
+def _created(event: Json) -> int:
+    created = event.get("created")
+    return created if isinstance(created, int) else 0
+
+
+class Backfills:
+    """Where the operator and the actor meet: what is asked for, and what stands in the way. Outlives the actor."""
+
+    def __init__(self, store: Store, clock: Clock, accounts: Callable[[], Collection[Account]]) -> None:
+        self.asked: Mailbox[Look] = conflate(ASKED_MAX, key=lambda look: look.tenant)
+        self.accounts = accounts
+        self.probes: dict[str, Probe] = {}
+        """The last word of Stripe on each tenant."""
+        self._store = store
+        self._clock = clock
+
+    async def begin(self, tenants: Iterable[str], days: float) -> None:
+        """Have the last days fetched, from their beginning. Raises StoreUnavailable."""
+        now = self._clock.now()
+        for tenant in tenants:
+            self.probes.pop(tenant, None)
+            await self._store.accounts.begin(tenant, since=now - round(days * DAY_S) * SECOND, at=now)
+            self.asked.offer(Look(tenant))
+
+    async def progress(self, tenant: str | None) -> list[Backfill]:
+        """How far each is."""
+        return await self._store.accounts.backfills(tenant)
+
+
+class Backfiller(Actor[Look]):
+    """One round through all accounts at start and every hour; in between, whatever was asked for."""
+
+    def __init__(
+        self,
+        board: Backfills,
+        store: Store,
+        clock: Clock,
+        rng: Random,
+        gate: Gate,
+        *,
+        base: str | None,
+    ) -> None:
+        self._board = board
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._gate = gate
+        self._base = base
+        self._apis: dict[str, tuple[str, StripeApi]] = {}
+        self._told: dict[str, Probe] = {}
+
+    async def start(self) -> None:
+        """Nothing is asked before the first round, and without a key nothing ever."""
+        self._session = http_session()
+
+    async def stop(self) -> None:
+        """What was under way goes on from where it is noted, in the next life."""
+        await self._session.close()
+
+    async def run(self) -> None:
+        """For ever."""
+        wanted: set[str | None] = {None}
+        while True:
+            await self._round([one for one in self._board.accounts() if None in wanted or one.tenant in wanted])
+            wanted = {None}
+            with anyio.move_on_after(EVERY_S):
+                looks = await self.mailbox.take()
+                self.mailbox.done(len(looks))  # a round takes as long as it takes: that is not being stuck
+                wanted = {look.tenant for look in looks if isinstance(look, Look)}
+
+    async def _round(self, accounts: Sequence[Account]) -> None:
+        waiting = iter(accounts)
+
+        async def work() -> None:
+            for account in waiting:
+                await self._compare(account)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(ABREAST, len(accounts))):
+                tasks.start_soon(work)
+
+    async def _compare(self, account: Account) -> None:
+        api = self._api(account)
+        try:
+            probe = await self._probe(api, account)
+            if probe.verdict not in (Verdict.UNREACHABLE, Verdict.NOT_ALLOWED):
+                await self._fetch(api, account.tenant)
+        except NotAllowed as error:
+            probe = Probe(Verdict.NOT_ALLOWED, str(error))
+        except (Unreachable, Wrong) as error:
+            probe = Probe(Verdict.UNREACHABLE, str(error))
+        except StoreUnavailable as error:
+            log.warning("backfill_waits", tenant=account.tenant, reason=str(error))
+            return
+        self._board.probes[account.tenant] = probe
+        await self._tell(account.tenant, probe)
+
+    def _api(self, account: Account) -> StripeApi:
+        key, api = self._apis.get(account.tenant, ("", None))
+        if api is None or key != account.api_key:
+            api = StripeApi(account.api_key, self._session, self._clock, self._rng, base=self._base)
+            self._apis[account.tenant] = (account.api_key, api)
+        return api
+
+    async def _probe(self, api: StripeApi, account: Account) -> Probe:
+        now_s = self._clock.now() // SECOND
+        undelivered = await api.events(now_s - UNDELIVERED_S, now_s - GRACE_S, undelivered=True)
+        try:
+            endpoints = await api.endpoints()
+        except NotAllowed:
+            endpoints = None  # the events matter more, and those it may read
+        return judge(endpoints, account.token, len(undelivered.events))
+
+    async def _fetch(self, api: StripeApi, tenant: str) -> None:
+        """Everything between what was compared last and now; a kill loses no more than the page under way."""
+        now = self._clock.now()
+        accounts = self._store.accounts
+        found = await accounts.backfills(tenant)
+        if not found:
+            await accounts.begin(tenant, since=now - HISTORY_DAYS * DAY_S * SECOND, at=now)
+            found = await accounts.backfills(tenant)
+        (state,) = found
+        until = max(now - GRACE_S * SECOND, state.history_until)
+        at = state.compared
+        async for events, end_s in oldest_first(api, at // SECOND, -(-until // SECOND)):
+            entries = [entry for event in events if (entry := self._entry(tenant, event, state)) is not None]
+            if not await accounts.fill(tenant, entries, after=at, compared=end_s * SECOND, at=self._clock.now()):
+                return  # begun anew, or removed
+            at = end_s * SECOND
+        if await accounts.report_missed(tenant, self._clock.now()):
+            log.warning("events_missed", tenant=tenant)
+
+    def _entry(self, tenant: str, event: Json, state: Backfill) -> NewEntry | None:
+        how = HISTORY if _created(event) * SECOND < state.history_until else MISSED
+        return self._gate.fetched(tenant, event, how)
+
+    async def _tell(self, tenant: str, probe: Probe) -> None:
+        """What has changed is an input like any other."""
+        if self._told.get(tenant) == probe:
+            return
+        say = log.info if probe.verdict is Verdict.WELL else log.warning
+        say("stripe_probed", tenant=tenant, verdict=probe.verdict, detail=probe.detail)
+        data = {"state": "probed", "verdict": probe.verdict, "detail": probe.detail}
+        try:
+            await self._store.append(NewEntry(Kind.BACKFILL, tenant, self._clock.now(), data))
+        except StoreUnavailable as error:
+            log.warning("backfill_waits", tenant=tenant, reason=str(error))
+            return
+        self._told[tenant] = probe
