@@ -123,7 +123,7 @@ class Backfiller(Actor[Look]):
         self._gate = gate
         self._base = base
         self._apis: dict[str, tuple[str, StripeApi]] = {}
-        self._told: dict[str, Probe] = {}
+        self._told: dict[str, Verdict] = {}
 
     async def start(self) -> None:
         """Nothing is asked before the first round, and without a key nothing ever."""
@@ -212,7 +212,7 @@ class Backfiller(Actor[Look]):
 
     async def _tell(self, tenant: str, probe: Probe) -> None:
         """What has changed is an input like any other."""
-        if self._told.get(tenant) == probe:
+        if self._told.get(tenant) is probe.verdict:
             return
         say = log.info if probe.verdict is Verdict.WELL else log.warning
         say("stripe_probed", tenant=tenant, verdict=probe.verdict, detail=probe.detail)
@@ -222,4 +222,4 @@ class Backfiller(Actor[Look]):
         except StoreUnavailable as error:
             log.warning("backfill_waits", tenant=tenant, reason=str(error))
             return
-        self._told[tenant] = probe
+        self._told[tenant] = probe.verdict

@@ -99,7 +99,7 @@ class Query:
 class StripeServer:
     """Serves accounts, by key, over HTTP on a port of its own; `async with` it.
 
-    `faults` are used up by the next requests, one each: an HTTP status, "hang" or "drop".
+    `faults` are used up by the next requests, one each: an HTTP status, "hang", "drop" or 0 for none.
     """
 
     def __init__(self, accounts: dict[str, Account], clock: Clock) -> None:
@@ -144,7 +144,7 @@ class StripeServer:
             await asyncio.Event().wait()
         if fault == "drop" and request.transport is not None:
             request.transport.abort()
-        if isinstance(fault, int):
+        if isinstance(fault, int) and fault:
             return refusal(fault, "Request rate limit exceeded." if fault == 429 else "An unknown error occurred.")
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if key not in self.accounts:
