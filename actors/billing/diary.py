@@ -1,0 +1,84 @@
+"""What a tenant's days were like, in plain numbers: for the digest, which tells what happened and where it is going."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from actors.billing.facts import Arrival, Attempt, Fact, RepeatedAttempt
+from actors.billing.ledger import DAY
+from actors.billing.record import Kind, Movement
+
+DAYS = 28
+NEWS = 3 * DAY
+"""Stripe delivers for so long. What happened earlier is history that was fetched, or first heard of now: no news."""
+
+PAID, DECLINED, REFUNDED, DISPUTED, JOINED, LEFT = "paid", "declined", "refunded", "disputed", "joined", "left"
+COUNTED = {"charge.refunded": REFUNDED, "charge.dispute.created": DISPUTED, "customer.created": JOINED}
+"""Events that are one of a kind by their type alone: each refund, dispute and customer is announced by one of these."""
+
+MEASURES = (PAID, DECLINED, REFUNDED, JOINED, LEFT)
+"""What is kept by day."""
+
+
+class Diary:
+    """Counts since ever, and by day of event time for four weeks.
+
+    `totals` has counts under the words above and the kinds of movements, and amounts in minor units under
+    `<word>:<currency>`, of payments and of movements. Whoever remembers where they stood can tell what has come since,
+    and so each event belongs to one digest, however late it is told.
+    """
+
+    version = 1
+
+    def __init__(self) -> None:
+        self.totals: Counter[str] = Counter()
+        self.days: dict[int, list[int]] = {}  # day since 1970 → by MEASURES
+        self.changed = False
+
+    def observe(self, fact: Fact, now: int) -> None:
+        """Take in what was seen for the first time."""
+        if fact.at < now - NEWS or isinstance(fact, RepeatedAttempt):
+            return
+        if isinstance(fact, Arrival):
+            if (measure := COUNTED.get(fact.type)) is not None:
+                self._count(measure, fact.at, now)
+        elif isinstance(fact, Attempt):
+            self._count(PAID if fact.succeeded else DECLINED, fact.at, now)
+            if fact.succeeded:
+                self.totals[f"{PAID}:{fact.currency}"] += fact.amount
+
+    def moved(self, before: Iterable[Movement], after: Iterable[Movement], now: int) -> None:
+        """A subscription's steps are others than was known."""
+        for steps, sign in ((before, -1), (after, 1)):
+            for step in steps:
+                if step.at >= now - NEWS:
+                    self.totals[step.kind] += sign
+                    self.totals[f"{step.kind}:{step.currency}"] += sign * step.amount
+                    self.changed = True
+                    if step.kind is Kind.CHURN:
+                        self._by_day(LEFT, step.at, now, sign)
+
+    def _count(self, measure: str, at: int, now: int) -> None:
+        self.changed = True
+        self.totals[measure] += 1
+        if measure in MEASURES:
+            self._by_day(measure, at, now, 1)
+
+    def _by_day(self, measure: str, at: int, now: int, more: int) -> None:
+        day = self.days.get(at // DAY)
+        if day is None:
+            day = self.days[at // DAY] = [0] * len(MEASURES)
+            for old in [known for known in self.days if known < now // DAY - DAYS]:
+                del self.days[old]
+        day[MEASURES.index(measure)] += more
+
+    def save(self) -> Any:
+        """All of it."""
+        self.changed = False
+        return [self.totals, self.days]
+
+    def load(self, state: Any) -> None:
+        """What `save` gave."""
+        totals, days = state
+        self.totals = Counter(totals)
+        self.days = {int(day): counts for day, counts in days.items()}
