@@ -1,0 +1,294 @@
+"""The desk's ear: what the market sends becomes blocks in the log, what was missed is asked for first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+import anyio
+import orjson
+import structlog
+
+from actors.kernel import mailbox
+from actors.kernel.actor import Actor
+from actors.kernel.clock import SECOND, Clock, io_sleep
+from actors.store.desk_records import DeskKind, Gap, NewDeskEntry
+from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import DAEMON, Kind, NewEntry, Severity
+from actors.trading.blocks import NEVER, Blocks
+from actors.trading.hours import Hours
+from actors.trading.ports import Bar, BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen, Unreachable
+from actors.trading.quotes import QuoteBoard
+from strategies.sessions import DAY
+
+T = TypeVar("T")
+
+READER = "feed"
+VERSION = 1
+SIGNAL = "feed_stale"
+
+GRACE_S = 5.0
+"""After a bar's end, until its block is closed without those that have not come."""
+QUOTED_EVERY_S = 0.1
+"""Thirty symbols have hundreds of quotes a second; nobody needs to be woken by each."""
+WAITING_MAX = 4096
+CHUNK_BARS = 400
+"""Bar times that are asked for at once: about a day of minutes, so that a month's gap does not fill the memory."""
+ASK_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+AGAIN = SECOND  # while the store is away
+HOUR_S = 3600.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """It is time to look whether a block is due, or the market has gone silent."""
+
+
+def feed_box() -> mailbox.Mailbox[Any]:
+    """Bars for which there is no room are a gap, to be refilled."""
+    return mailbox.drop_oldest(WAITING_MAX)
+
+
+class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
+    """Commits bars as blocks, keeps the quote board, and marks gaps until they have been refilled.
+
+    From a start or a disconnect on, the log says that bars may be missing (GAP); then come the missing ones, in order,
+    and REFILLED. `wake` is called soon after quotes have come, once for many. Raises Refused when the market does.
+    """
+
+    def __init__(
+        self,
+        market: MarketData,
+        store: Store,
+        clock: Clock,
+        board: QuoteBoard,
+        symbols: Collection[str],
+        wake: Callable[[], None],
+        *,
+        grace_s: float = GRACE_S,
+        stale_after_s: float = 180.0,
+    ) -> None:
+        self._market = market
+        self._store = store
+        self._clock = clock
+        self._board = board
+        self._symbols = tuple(symbols)
+        self._wake = wake
+        self._grace = int(grace_s * SECOND)
+        self._stale_after = stale_after_s
+        self._stale = False
+        self._blocks = Blocks(market.feed, market.timeframe, symbols, self._grace)
+        self._hours = Hours(market)
+        self._unwritten: list[NewDeskEntry] = []
+        self._writing = anyio.Lock()
+        self._seq = 0
+        self._gap: Gap | None = None
+        self._refilling = anyio.CancelScope()
+        self._heard = 0  # when the market last said anything
+        self._alarmed = False
+        self._quoted = asyncio.Event()
+        self._timer = anyio.CancelScope()
+
+    async def start(self) -> None:
+        """Find out where the log's blocks end: what came after them is missing."""
+        mark = await self._store.desk.load(READER)
+        self._seq = mark.cursor
+        if READER in mark.parts:
+            self._blocks.closed = orjson.loads(mark.parts[READER][1])["closed"]
+        self._heard = self._clock.now()
+        known = await self._store.incidents(tenant=DAEMON, state="open")
+        self._alarmed = any(one.signal == SIGNAL for one in known)
+        await self._miss("the daemon was not running")
+
+    async def stop(self) -> None:
+        """Nobody sees to the quotes any more."""
+        self._board.trusted = False
+
+    async def run(self) -> None:
+        """Listen, and take what is heard in batches: all bars of one time that have come are settled together."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._market.run, self._symbols, self._hear)
+                self._tasks.start_soon(self._pass_on_quotes)
+                self._tasks.start_soon(self._keep_hours)
+                while True:
+                    for message in await self.mailbox.take():
+                        await self.receive(message)  # type: ignore[arg-type]  # nobody asks a feed
+                    if not self.mailbox.depth:
+                        await self._settle()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # the supervisor wants the first one as it was
+
+    def _hear(self, message: MarketMessage) -> None:
+        """The sink: quotes go on the board at once, the newest only; everything else waits for its turn."""
+        if not isinstance(message, Link):
+            self._heard = self._clock.now()
+        if not isinstance(message, QuoteSeen):
+            self.mailbox.offer(message)
+        elif self._board.show(message.quote):
+            self._quoted.set()
+            if self._stale:
+                self.mailbox.offer(Look())
+
+    async def receive(self, message: MarketMessage | Look | mailbox.Gap) -> None:
+        """Take note; `_settle` follows."""
+        match message:
+            case BarSeen(bar):
+                self._blocks.add(bar, self._clock.now())
+            case Halted(symbol, halted):
+                self._board.halt(symbol, halted=halted)
+                log.info("halted" if halted else "halt_over", symbol=symbol)
+            case Link(up=True):
+                await self._miss("the stream was down")
+                self._refilling.cancel()
+                self._refilling = anyio.CancelScope()
+                self._tasks.start_soon(self._refill, self._clock.now(), self._refilling)
+            case Link(reason=reason):
+                self._refilling.cancel()
+                await self._miss(reason)
+            case mailbox.Gap(dropped):
+                await self._miss(f"{dropped} messages were too many")
+                self.mailbox.offer(Link(up=True))
+
+    async def _settle(self) -> None:
+        """Close what is to be closed (nothing while bars before it are missing) and judge how things stand."""
+        now = self._clock.now()
+        if self._gap is None:
+            self._unwritten += self._blocks.close(now)
+        await self._write()
+        await self._judge(now)
+        due = self._blocks.due if self._gap is None else None
+        silent_at = None if self._stale else self._hours.silent_at(self._last_sign(), self._stale_after)
+        again_at = now + AGAIN if self._unwritten else None
+        self._timer.cancel()
+        if (at := min((at for at in (due, silent_at, again_at) if at is not None), default=None)) is not None:
+            self._timer = anyio.CancelScope()
+            self._tasks.start_soon(self._look_at, at, self._timer)
+
+    async def _look_at(self, at: int, timer: anyio.CancelScope) -> None:
+        with timer:
+            await self._clock.sleep_until(at)
+            self.mailbox.offer(Look())
+
+    async def _miss(self, reason: str) -> None:
+        """Bars may be missing from here on; said once, until they have been refilled."""
+        self._board.trusted = False
+        if self._gap is None:
+            now = self._clock.now()
+            self._gap = Gap(self._market.feed, self._market.timeframe, self._blocks.closed + 1, now, reason)
+            self._unwritten.append(NewDeskEntry(DeskKind.GAP, now, self._gap))
+            log.warning("bars_may_be_missing", reason=reason)
+        await self._write()
+
+    async def _refill(self, up_at: int, scope: anyio.CancelScope) -> None:
+        """Ask for all bars that had ended when the stream came up; the later ones it brings itself."""
+        with scope:
+            await self._hours.refresh(up_at)
+            await self._clock.sleep_until(up_at + self._grace)  # the newest are not there at once
+            for quote in await self._ask(lambda: self._market.quotes(self._symbols)):
+                self._board.show(quote)
+            until = up_at - self._market.timeframe + 1
+            since = self._since(up_at)
+            while since < until:
+                end = min(until, since + max(DAY, CHUNK_BARS * self._market.timeframe))
+                bars = await self._bars(since, end)
+                self._unwritten += self._blocks.refill(bars, end, self._clock.now())
+                await self._write()
+                since = end
+            await self._refilled(until)
+
+    def _since(self, now: int) -> int:
+        """Just behind the newest block; at the very first start, the open of the session in progress."""
+        if self._blocks.closed != NEVER:
+            return self._blocks.closed + 1
+        session = self._hours.current(now)
+        return session.open if session else now
+
+    async def _refilled(self, until: int) -> None:
+        assert self._gap is not None  # noqa: S101 - the stream was down until this refill began
+        since, reason = self._gap.since, self._gap.reason
+        gap = Gap(self._market.feed, self._market.timeframe, since, until, reason)
+        self._unwritten.append(NewDeskEntry(DeskKind.REFILLED, self._clock.now(), gap))
+        self._gap = None
+        self._board.trusted = True
+        log.info("bars_refilled", since=since, until=until)
+        self.mailbox.offer(Look())
+        self._quoted.set()
+
+    async def _bars(self, since: int, until: int) -> list[Bar]:
+        return await self._ask(lambda: self._market.history(self._symbols, self._market.timeframe, since, until))
+
+    async def _ask(self, question: Callable[[], Awaitable[list[T]]]) -> list[T]:
+        """The answer, however long it takes."""
+        for failures in count():
+            try:
+                return await question()
+            except Unreachable as error:
+                log.warning("market_unreachable", error=str(error))
+            await io_sleep(ASK_AGAIN_S[min(failures, len(ASK_AGAIN_S) - 1)])
+        raise AssertionError("unreachable")
+
+    async def _write(self) -> None:
+        """Commit what waits, in order; while the store is away it goes on waiting."""
+        async with self._writing:
+            if not self._unwritten:
+                return
+            entries = list(self._unwritten)
+            state = {READER: (VERSION, orjson.dumps({"closed": self._blocks.closed}))}
+            with anyio.CancelScope(shield=True):  # what is being committed must not be committed again
+                try:
+                    self._seq = await self._store.desk.append(entries, cursor=(READER, self._seq), parts=state)
+                except StoreUnavailable as error:
+                    log.warning("blocks_wait", entries=len(entries), reason=str(error))
+                else:
+                    del self._unwritten[: len(entries)]
+
+    def _last_sign(self) -> int:
+        """When the market was last known to be heard completely."""
+        return min(self._heard, self._gap.until) if self._gap else self._heard
+
+    async def _judge(self, now: int) -> None:
+        """Whether the market is silent, or cannot be asked, although the exchange is open: trust and alarm follow."""
+        silent_at = self._hours.silent_at(self._last_sign(), self._stale_after)
+        self._stale = silent_at is not None and now >= silent_at
+        self._board.trusted = self._gap is None and not self._stale
+        if self._stale == self._alarmed:
+            return
+        try:
+            await self._store.append(NewEntry(Kind.ALARM, DAEMON, now, self._alarm(now)))
+            self._alarmed = self._stale
+        except StoreUnavailable as error:
+            log.warning("alarm_waits", signal=SIGNAL, reason=str(error))
+
+    def _alarm(self, now: int) -> dict[str, object]:
+        if not self._stale:
+            return {"signal": SIGNAL, "scope": "account", "resolved": True}
+        silent_s = (now - self._last_sign()) // SECOND
+        reason = f"bars are missing: {self._gap.reason}" if self._gap else "nothing comes on the open stream"
+        return {
+            "signal": SIGNAL,
+            "scope": "account",
+            "severity": Severity.CRITICAL,
+            "title": f"no market data for {silent_s // 60} min while the exchange is open; {reason}",
+            "evidence": {
+                "feed": self._market.feed,
+                "silent_s": silent_s,
+                "newest_bar": self._blocks.closed,
+                "first": "nightdesk doctor says whether the market can be reached. Until it is, nothing is entered.",
+            },
+        }
+
+    async def _pass_on_quotes(self) -> None:
+        while True:
+            await self._quoted.wait()
+            self._quoted.clear()
+            self._wake()
+            await io_sleep(QUOTED_EVERY_S)
+
+    async def _keep_hours(self) -> None:
+        while True:
+            await self._hours.refresh(self._clock.now())
+            await self._clock.sleep(HOUR_S)

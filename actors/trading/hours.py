@@ -1,0 +1,59 @@
+"""When the exchange is open: the broker's own calendar, and the exchange's rules where it does not answer."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from actors.kernel.clock import SECOND
+from actors.trading.ports import MarketData, Refused, Session, Unreachable
+from strategies.sessions import sessions_between
+
+AHEAD_DAYS = 7
+BEHIND_DAYS = 10  # more than the longest pause between two sessions
+
+
+class Hours:
+    """The sessions around now. `refresh` once a day; until it has worked, the exchange's published rules hold."""
+
+    def __init__(self, market: MarketData) -> None:
+        self._market = market
+        self._sessions: Sequence[Session] = ()
+        self._asked = ""
+
+    async def refresh(self, now: int) -> None:
+        """Have the calendar of the days around `now`; asks the broker at most once a day."""
+        today = date_of(now)
+        if today == self._asked:
+            return
+        first, last = date_of(now, -BEHIND_DAYS), date_of(now, AHEAD_DAYS)
+        try:
+            self._sessions = await self._market.sessions(first, last)
+            self._asked = today
+        except (Unreachable, Refused):
+            self._sessions = sessions_by_rule(first, last)
+
+    def current(self, now: int) -> Session | None:
+        """The session in progress."""
+        return next((session for session in self._sessions if session.open <= now < session.close), None)
+
+    def silent_at(self, heard: int, after_s: float) -> int | None:
+        """When silence since `heard` will be, or was, too long; counted while the exchange is open."""
+        ends = ((max(heard, one.open) + after_s * SECOND, one) for one in self._sessions if one.close > heard)
+        return min((int(end) for end, one in ends if end < one.close), default=None)
+
+    def latest(self, now: int) -> Session | None:
+        """The session in progress, or the last one."""
+        return max((one for one in self._sessions if one.open <= now), key=lambda one: one.open, default=None)
+
+
+def date_of(at: int, days: int = 0) -> str:
+    """YYYY-MM-DD (UTC), so many days later."""
+    return (datetime.fromtimestamp(at / SECOND, UTC) + timedelta(days=days)).date().isoformat()
+
+
+def sessions_by_rule(first: str, last: str) -> list[Session]:
+    """The exchange's days from date to date, both included, by its published rules."""
+    table = sessions_between(np.datetime64(first), np.datetime64(last))
+    rows = zip(table.dates.astype(str), table.opens.tolist(), table.closes.tolist(), strict=True)
+    return [Session(str(date), opens, closes) for date, opens, closes in rows if first <= str(date) <= last]
