@@ -55,6 +55,10 @@ class _Pending:
     set_back: list[tuple[int, int]] = field(default_factory=list)
 
 
+NOTHING = _Pending()
+UNCHANGED = Changes()
+
+
 class IncidentBook:
     """At most one open incident per (tenant, signal, scope).
 
@@ -162,6 +166,8 @@ class IncidentBook:
 
     def drain(self) -> Changes:
         """What changed since the last call, to be committed together with the cursor."""
+        if self._pending == NOTHING:
+            return UNCHANGED
         pending, self._pending = self._pending, _Pending()
         return Changes(
             tuple(pending.transitions),

@@ -6,8 +6,9 @@ from dataclasses import astuple, fields
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from actors.billing.detectors.base import ENTRIES_MAX, NEVER, Recent
+from actors.billing.detectors.base import NEVER
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, RepeatedAttempt
+from actors.billing.memory import ENTRIES_MAX, Seen
 from actors.kernel.clock import SECOND, moved
 
 KEEP_US = 2 * 3600 * SECOND
@@ -15,6 +16,7 @@ LATEST_US = 600 * SECOND
 INVOICE_WAIT_US = 120 * SECOND  # so long a charge or payment intent may take to tell the same as an invoice
 WAITING_MAX = 10_000
 known_to_invoice = attrgetter("charge", "payment_intent", "customer", "amount", "currency", "succeeded")
+Row = tuple[Any, ...]
 values_of = attrgetter(*(field.name for field in fields(Attempt)))
 
 
@@ -25,38 +27,47 @@ class Attempts:
     endpoints that were subscribed to invoices alone.
     """
 
-    version = 1  # of the saved state, as with detectors
+    version = 2  # of the saved state, as with detectors
 
     def __init__(self) -> None:
         self.due = NEVER
-        self._seen: Recent[None] = Recent(KEEP_US)
-        self._latest: deque[tuple[Any, ...]] = deque(maxlen=ENTRIES_MAX)  # arrival, and what an invoice would know
+        self._seen = Seen(KEEP_US)
+        self._latest: deque[Row] = deque()  # arrival, when, and what an invoice would know
+        self._told: dict[object, Row] = {}  # the latest of these, by sign
         self._waiting: list[tuple[int, InvoiceAttempt]] = []
 
     def admit(self, fact: Fact, now: int) -> Fact:
         """The fact as the detectors should see it."""
         if isinstance(fact, Attempt):
-            known = fact.key in self._seen
-            self._seen.put(fact.key, None, now)
-            latest = self._latest
-            latest.append((now, fact.at, *known_to_invoice(fact)))
-            while latest[0][0] < now - LATEST_US:
-                latest.popleft()
-            return RepeatedAttempt(*values_of(fact)) if known else fact
+            first = self._seen.first(fact.key, now)
+            self._tell((now, fact.at, *known_to_invoice(fact)))
+            while self._latest[0][0] < now - LATEST_US or len(self._latest) > ENTRIES_MAX:
+                self._forget(self._latest.popleft())
+            return fact if first else RepeatedAttempt(*values_of(fact))
         if isinstance(fact, InvoiceAttempt) and len(self._waiting) < WAITING_MAX:
             self._waiting.append((now + INVOICE_WAIT_US, fact))
             self.due = self._waiting[0][0]
         return fact
+
+    def _tell(self, row: Row) -> None:
+        self._latest.append(row)
+        for sign in signs(*row[2:]):
+            self._told[sign] = row
+
+    def _forget(self, row: Row) -> None:
+        for sign in signs(*row[2:]):
+            if self._told.get(sign) is row:
+                del self._told[sign]
 
     def tick(self, now: int) -> Iterator[Attempt]:
         """The invoices that waited and were told by nobody else: each to be admitted before the next is asked for."""
         ready = [fact for until, fact in self._waiting if until <= now]
         self._waiting = self._waiting[len(ready) :]
         self.due = self._waiting[0][0] if self._waiting else NEVER
-        told = {sign: at for _, at, *about in self._latest for sign in signs(*about)}
+        told = dict(self._told) if ready else {}  # as it is now: what is yielded is told in its turn
         for fact in ready:
             key = f"{fact.invoice}#{fact.number}{'+' if fact.succeeded else '-'}"
-            told_at = [told[sign] for sign in signs(*known_to_invoice(fact)) if sign in told]
+            told_at = [told[sign][1] for sign in signs(*known_to_invoice(fact)) if sign in told]
             if key not in self._seen and all(abs(at - fact.at) > INVOICE_WAIT_US for at in told_at):
                 yield Attempt(
                     fact.at,
@@ -79,7 +90,9 @@ class Attempts:
     def set_back(self, now: int, by: int) -> None:
         """As with detectors."""
         latest = [(moved(at, now, by), *rest) for at, *rest in self._latest]
-        self._latest = deque(sorted(latest, key=itemgetter(0)), maxlen=ENTRIES_MAX)
+        self._latest, self._told = deque(), {}
+        for row in sorted(latest, key=itemgetter(0)):
+            self._tell(row)
         self._waiting = [(max(now, until - by), fact) for until, fact in self._waiting]
         self.due = self._waiting[0][0] if self._waiting else NEVER
 
@@ -91,16 +104,12 @@ class Attempts:
         """What `save` gave."""
         seen, latest, waiting = state
         self._seen.load(seen)
-        self._latest.extend(tuple(row) for row in latest)
+        for row in latest:
+            self._tell(tuple(row))
         self._waiting = [(until, InvoiceAttempt(*row)) for until, row in waiting]
         self.due = self._waiting[0][0] if self._waiting else NEVER
 
 
-def signs(charge: str, payment_intent: str, customer: str, *what: object) -> Iterator[object]:
+def signs(charge: str, payment_intent: str, customer: str, *what: object) -> list[object]:
     """By what an invoice and its payment know each other; since basil neither names the other."""
-    if charge:
-        yield charge
-    if payment_intent:
-        yield payment_intent
-    if customer:
-        yield customer, *what
+    return [sign for sign in (charge, payment_intent, customer and (customer, *what)) if sign]

@@ -5,8 +5,11 @@ The conjugate update with exponential forgetting is that of West & Harrison, Bay
 """
 
 from array import array
+from base64 import b64decode
 from math import sqrt
 from typing import Any
+
+from actors.billing.memory import written
 
 FORGET = 0.5 ** (1 / (14 * 24))  # per hour: half of what was learnt is gone after two weeks
 FORGET_PROFILE_DAY = 0.5 ** (1 / 42)
@@ -21,13 +24,14 @@ DISPERSION_WEIGHT = 10.0  # events' worth of belief that counts are Poisson
 class SeasonalRate:
     """Events per hour, by hour of the day and day of the week (UTC). Hours are taught in order, empty ones included."""
 
-    __slots__ = ("_alpha", "_beta", "_by_day", "_by_hour", "_day", "_spread", "hours")
+    __slots__ = ("_alpha", "_beta", "_by_day", "_by_hour", "_day", "_means", "_spread", "hours")
 
     def __init__(self, prior_per_day: float, prior_days: float = 1.0) -> None:
         self._alpha = prior_per_day * prior_days
         self._beta = prior_days * 24
-        self._by_hour = array("d", bytes(8 * 24))
-        self._by_day = array("d", bytes(8 * 7))
+        self._by_hour = array("f", bytes(4 * 24))
+        self._by_day = array("f", bytes(4 * 7))
+        self._means = 0.0, 0.0  # of the two
         self._day = array("d", (0.0, 0.0))  # observed and expected of the day under way
         self._spread = array("d", (0.0, 0.0, 0.0, 0.0))  # squared errors and expectations, of hours and of days
         self.hours = 0  # so many were taught
@@ -41,9 +45,9 @@ class SeasonalRate:
         """How busy this hour is, as a multiple of the mean; 1 until a week, and a fortnight, have been seen."""
         factor = 1.0
         if self.hours >= DAY_PROFILE_HOURS:
-            factor = (self._by_hour[hour % 24] + PSEUDO) / (sum(self._by_hour) / 24 + PSEUDO)
+            factor = (self._by_hour[hour % 24] + PSEUDO) / (self._means[0] + PSEUDO)
         if self.warm:
-            factor *= (self._by_day[hour // 24 % 7] + PSEUDO) / (sum(self._by_day) / 7 + PSEUDO)
+            factor *= (self._by_day[hour // 24 % 7] + PSEUDO) / (self._means[1] + PSEUDO)
         return factor
 
     def expected(self, hour: int) -> float:
@@ -84,6 +88,10 @@ class SeasonalRate:
         self.hours += 1
         if hour % 24 == 23:
             self._end_day(known=known)
+        self._take_means()
+
+    def _take_means(self) -> None:
+        self._means = sum(self._by_hour) / 24, sum(self._by_day) / 7
 
     def _end_day(self, *, known: bool) -> None:
         observed, mean = self._day
@@ -97,10 +105,12 @@ class SeasonalRate:
 
     def save(self) -> list[Any]:
         """Two numbers, the profile, the dispersion and the time."""
-        cells = [list(part) for part in (self._by_hour, self._by_day, self._day, self._spread)]
+        cells = [written(part) for part in (self._by_hour, self._by_day, self._day, self._spread)]
         return [self._alpha, self._beta, self.hours, *cells]
 
     def load(self, state: list[Any]) -> None:
         """What `save` gave."""
-        self._alpha, self._beta, self.hours, *cells = state
-        self._by_hour, self._by_day, self._day, self._spread = (array("d", part) for part in cells)
+        self._alpha, self._beta, self.hours, hours, days, day, spread = state
+        self._by_hour, self._by_day = array("f", b64decode(hours)), array("f", b64decode(days))
+        self._day, self._spread = array("d", b64decode(day)), array("d", b64decode(spread))
+        self._take_means()

@@ -345,9 +345,12 @@ class Lull:
 
     def take(self, second: int) -> None:
         """One came."""
+        if not self.ratio:
+            self.reset(max(second, self._at))
+            return
         self.advance(second)
         self.seen += 1
-        self._w += log(self.ratio) if self.ratio else -self._w
+        self._w += log(self.ratio)
         if self._w <= 0:
             self.reset(self._at)
 

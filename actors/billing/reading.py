@@ -43,7 +43,7 @@ def flag(value: object) -> bool:
 
 def number(value: object) -> float | None:
     """The finite number, also where it was written as a string."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         found = float(value)
@@ -54,6 +54,8 @@ def number(value: object) -> float | None:
 
 def whole(value: object) -> int | None:
     """The number as an integer of at most 64 bits."""
+    if value is None:
+        return None
     if type(value) is not int:
         found = number(value)
         if found is None:
@@ -69,6 +71,8 @@ def amount(value: object) -> int:
 
 def time(value: object) -> int | None:
     """Microseconds from unix seconds (number or string) or from ISO 8601, as thin events write it."""
+    if value is None:
+        return None
     seconds = whole(value)
     if seconds is not None:
         return seconds * SECOND if 0 <= seconds < DISTANT_S else None

@@ -79,13 +79,20 @@ class Record:
 
     def add(self, version: Version) -> None:
         """Once, in its place."""
-        if not any(one.event == version.event and one.at == version.at for one in self.versions):
+        versions = self.versions
+        if not versions or version.at > versions[-1].at:
+            versions.append(version)
+            del versions[:-VERSIONS_MAX]
+        elif not any(one.event == version.event and one.at == version.at for one in self.versions):
             insort(self.versions, version, key=lambda one: (one.at, one.event))
             del self.versions[:-VERSIONS_MAX]
 
     def bill(self, told: Bill) -> None:
         """Bring an invoice up to date, or add it."""
-        known = next((bill for bill in self.bills if bill.invoice == told.invoice), None)
+        known: Bill | None = None
+        for bill in self.bills:
+            if bill.invoice == told.invoice:
+                known = bill
         if known is not None:
             self.bills.remove(known)
             newer = max(known, told, key=lambda bill: (bill.at, *bill[3:7]))  # void > paid > open > draft, by luck

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
+from zlib import compress, decompress
 
 import orjson
 
@@ -10,7 +11,7 @@ from actors.billing.detectors import DETECTORS
 from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetector, Over, Rules
 from actors.billing.detectors.evidence import ago
 from actors.billing.events import normalise
-from actors.billing.facts import Fact, SignaturesFailed
+from actors.billing.facts import Attempt, Fact, InvoiceAttempt, InvoiceState, SignaturesFailed, SubscriptionState
 from actors.billing.ledger import Ledger
 from actors.kernel.clock import SECOND
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
@@ -27,6 +28,9 @@ INCIDENTS = "incidents"
 GONE = (0, b"")
 """Version and state of a part that is no more."""
 
+DEFLATED = 400, 20_000
+"""Bytes of JSON between which a part of a snapshot is deflated."""
+
 LEDGER = "ledger:"
 """Before the id of a subscription: the name of its part of a snapshot."""
 
@@ -38,6 +42,12 @@ READERS: dict[type[Fact], tuple[int, ...]] = {
 
 TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
 """Those that wait for a time."""
+
+TRIED = frozenset((Attempt, InvoiceAttempt))
+"""What is counted once, whoever tells it."""
+
+KEPT = frozenset((SubscriptionState, InvoiceState))
+"""What the ledger takes in."""
 
 
 class Transition(Protocol):
@@ -122,6 +132,9 @@ class Reading(NamedTuple):
     flagged: bool = False
 
 
+UNREMARKABLE = Reading()
+
+
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
@@ -149,14 +162,22 @@ class TenantWatch:
         for detector in self.detectors:
             detector.rules = self.rules
 
-    def observe(self, fact: Fact, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Fact, now: int) -> list[Finding]:
         """Show the fact to those who read its kind."""
-        admitted = self.attempts.admit(fact, now)
-        self.ledger.apply(admitted, now)
-        kind = type(admitted)
+        kind = type(fact)
+        if kind in TRIED:
+            fact = self.attempts.admit(fact, now)
+            self.due = min(self.due, self.attempts.due)
+            kind = type(fact)
+        elif kind in KEPT:
+            self.ledger.apply(fact, now)
         self.shown.add(kind)
+        found: list[Finding] = []
         for index in READERS.get(kind, ()):
-            yield from self.detectors[index].observe(admitted, now)
+            detector = self.detectors[index]
+            found += detector.observe(fact, now)
+            self.due = min(self.due, detector.due)
+        return found
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Whatever waited for this time."""
@@ -179,7 +200,7 @@ class TenantWatch:
         self.set_due()
 
     def set_due(self) -> None:
-        """After facts and ticks: when the next tick has something to do."""
+        """When the next tick has something to do; after facts it may be said to be earlier, and does nothing."""
         self.due = min(self.attempts.due, *(self.detectors[index].due for index in TIMED))
 
     def save(self) -> Iterator[tuple[str, int, Any]]:
@@ -219,6 +240,16 @@ class TenantWatch:
         return True
 
 
+def packed(state: bytes) -> bytes:
+    """A part as it is stored. What a busy tenant remembers stays as it is: to deflate it would hold up everything."""
+    return compress(state) if DEFLATED[0] < len(state) < DEFLATED[1] else state
+
+
+def unpacked(state: bytes) -> bytes:
+    """What `packed` was given. JSON never begins with the first byte of a zlib stream."""
+    return decompress(state) if state[:1] == b"x" else state
+
+
 class Watch:
     """All tenants. `apply` takes the entries of the log in order; what comes of them is in the incidents."""
 
@@ -248,7 +279,7 @@ class Watch:
     def apply(self, entry: LogEntry) -> Reading:
         """Fold one entry. One that is damaged on disk is passed by."""
         if entry.damage:
-            return Reading()
+            return UNREMARKABLE
         if entry.at < self._now - SET_BACK_US:
             self._set_back(entry)
         self._now = max(self._now, entry.at)
@@ -266,7 +297,7 @@ class Watch:
                 self._incidents.command(entry.data)
             case Kind.ALARM:
                 self._alarm(entry)
-        return Reading()
+        return UNREMARKABLE
 
     def _set_back(self, entry: LogEntry) -> None:
         """The clock was ahead; to go on in its time would be to see and say nothing until that time has come."""
@@ -301,9 +332,8 @@ class Watch:
                     score = max(score, finding)
                 elif anomaly := self._report(finding, tenant, entry.seq):
                     score, flagged = max(score, anomaly.score), True
-        tenant.set_due()
         self._due = min(self._due, tenant.due)
-        return Reading(score, flagged)
+        return Reading(score, flagged) if score else UNREMARKABLE
 
     def _tick(self, seq: int) -> None:
         if self._due > self._now:
@@ -354,7 +384,7 @@ class Watch:
         yield (DAEMON, "watch"), (1, orjson.dumps(self._now))
         for name, tenant in self._tenants.items():
             for part, version, state in tenant.save():
-                yield (name, part), (version, orjson.dumps(state, default=tuple))
+                yield (name, part), (version, packed(orjson.dumps(state, default=tuple)))
         yield from self._incidents.save().items()
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
@@ -375,7 +405,7 @@ class Watch:
             if part == (DAEMON, "watch"):
                 self._now = int(orjson.loads(state))
                 return version == 1
-            return self._tenant(tenant).load(name, version, state)
+            return self._tenant(tenant).load(name, version, unpacked(state))
         except Exception:  # noqa: BLE001 - bytes that are not what was written may fail in any way
             return False
 

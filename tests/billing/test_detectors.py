@@ -9,7 +9,7 @@ import pytest
 
 from actors.billing import detectors
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import Detector, LedgerDetector, Recent, Rules
+from actors.billing.detectors.base import Detector, LedgerDetector, Rules
 from config.settings import SIGNALS, BillingAlerts
 
 
@@ -32,15 +32,3 @@ def test_a_detector_has_a_file_and_a_test_named_for_its_signal(detector: type[De
 
 def test_rules_that_were_never_told_are_those_of_the_configuration() -> None:
     assert Rules() == Rules.of(BillingAlerts().model_dump(mode="json"))
-
-
-def test_a_memory_forgets_the_oldest_beyond_its_limit_and_its_time() -> None:
-    recent: Recent[int] = Recent(keep_us=100, limit=3)
-    for at, key in enumerate("abcd"):
-        recent.put(key, at, at)
-    assert recent.get("a") is None
-    recent.put("b", 10, 50)  # touched: now the newest
-    recent.put("e", 11, 103)
-    assert [key for key, _ in recent.save()] == ["d", "b", "e"]
-    recent.put("f", 12, 151)
-    assert [key for key, _ in recent.save()] == ["e", "f"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Routing
 from actors.billing.projection import Projector
-from actors.billing.watch import READERS, Watch
+from actors.billing.watch import READERS, Watch, unpacked
 from actors.store.records import DAEMON, Incident, Kind, LogEntry, Severity, State
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge, event, intent_of, invoice_of, refund
@@ -83,7 +83,7 @@ def outcome(watch: Watch) -> dict[tuple[str, str], Any]:
             tenant.ledger.records.open(id_)
         if tenant.settings is not None:
             tenant.changed.add("rules")
-    return {part: orjson.loads(state) for part, (_, state) in watch.snapshot() if part[1] != "incidents"}
+    return {part: orjson.loads(unpacked(state)) for part, (_, state) in watch.snapshot() if part[1] != "incidents"}
 
 
 def fresh() -> Watch:

@@ -2,9 +2,10 @@ from collections.abc import Iterator
 from math import exp, log
 from typing import Any, ClassVar
 
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import Attempt, ChargeState
+from actors.billing.memory import Recent
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -26,6 +27,7 @@ class AmountOutlier(Detector):
     """
 
     signal = "amount_outlier"
+    version = 2
     reads: ClassVar = (Attempt, ChargeState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:

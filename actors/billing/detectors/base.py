@@ -1,17 +1,15 @@
 """What a detector is: a rule over facts with a bounded memory, and nothing else (no clock, no I/O, no logging)."""
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.facts import Fact
 from actors.billing.ledger import Ledger
 from actors.store.records import Anomaly, Severity
 
 NEVER = 2**63 - 1
-ENTRIES_MAX = 20_000  # of one keyed memory of one tenant
 
 
 class Over(NamedTuple):
@@ -63,7 +61,7 @@ class Detector(ABC):
         self.due = NEVER  # the earliest log time at which `tick` has something to do
 
     @abstractmethod
-    def observe(self, fact: Any, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Any, now: int) -> Iterable[Finding]:
         """Take in one of the facts in `reads`; while a rule holds, every further fact of it yields again."""
 
     def tick(self, now: int) -> Iterator[Finding]:
@@ -103,66 +101,3 @@ class LedgerDetector(Detector):
 
     ledger: Ledger
     """Set by whoever makes the detector, and only read by it."""
-
-
-V = TypeVar("V")
-
-
-class Recent(Generic[V]):
-    """Values by key; those not put for `keep_us` of log time, or beyond the limit, are forgotten, oldest first."""
-
-    __slots__ = ("_due", "_keep_us", "_limit", "_newest", "_rows")
-
-    def __init__(self, keep_us: int, limit: int = ENTRIES_MAX) -> None:
-        self._keep_us = keep_us
-        self._limit = limit
-        # In the order of their last put. A plain dict would walk over all that was deleted to find its first key.
-        self._rows: OrderedDict[str, tuple[int, V]] = OrderedDict()
-        self._due = 0  # before this time nothing is forgotten for its age
-        self._newest = 0  # when the last was put
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._rows
-
-    def get(self, key: str) -> V | None:
-        """The value, if it is remembered."""
-        row = self._rows.get(key)
-        return None if row is None else row[1]
-
-    def put(self, key: str, value: V, now: int) -> None:
-        """Remember it from `now` on."""
-        held = self._rows
-        if now < self._newest:  # the clock was set back
-            self._due = 0
-            for other, (at, kept) in held.items():
-                held[other] = (min(at, now), kept)
-        self._newest = now
-        held[key] = (now, value)
-        held.move_to_end(key)
-        while len(held) > self._limit:
-            held.popitem(last=False)
-        if now > self._due:
-            self._forget(now)
-
-    def _forget(self, now: int) -> None:
-        held = self._rows
-        while next(iter(held.values()))[0] < now - self._keep_us:
-            held.popitem(last=False)
-        self._due = next(iter(held.values()))[0] + self._keep_us
-
-    def values(self) -> Iterator[V]:
-        """Those remembered, the longest untouched first."""
-        return (value for _, value in self._rows.values())
-
-    def save(self) -> list[tuple[str, tuple[int, V]]]:
-        """Key, time and value, in order."""
-        return list(self._rows.items())
-
-    def load(self, saved: list[tuple[str, tuple[int, Any]]], make: Callable[[Any], V] = lambda value: value) -> None:
-        """What `save` gave, each value as `make` makes it of JSON."""
-        self._rows = OrderedDict((key, (at, make(value))) for key, (at, value) in saved)
-        self._due = 0
-        self._newest = saved[-1][1][0] if saved else 0

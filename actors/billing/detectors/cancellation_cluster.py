@@ -17,6 +17,7 @@ class CancellationCluster(Detector):
     """
 
     signal = "cancellation_cluster"
+    version = 2
     reads: ClassVar = (SubscriptionState,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:

@@ -1,11 +1,12 @@
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, cautiously, links, of_surge
 from actors.billing.facts import Attempt, CustomerState, SetupAttempt
+from actors.billing.memory import Examples, Recent, Seen
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
@@ -15,7 +16,7 @@ DECLINED_MIN = 8
 DECLINED_MIN_COLD = 15  # while it is not known how many cards are usual
 DECLINED_SHARE = 0.5  # honest crowds are declined one time in ten
 CARDS_OF_ONE = 10  # a person tries a handful of cards; from the tenth on one customer is many
-EXAMPLES_MAX = 20
+EXAMPLES_MAX = 12
 
 
 class CardTesting(Detector):
@@ -26,21 +27,23 @@ class CardTesting(Detector):
     """
 
     signal = "card_testing"
+    version = 2
     reads: ClassVar = (Attempt, SetupAttempt, CustomerState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._surges = Surges(prior_per_day=10.0)  # cards, those declined marked
-        self._cards: Recent[None] = Recent(DAY_US, REMEMBERED_MAX)
-        self._customers: Recent[int] = Recent(DAY_US, REMEMBERED_MAX)  # how many cards of each were tried
-        self._newcomers: Recent[None] = Recent(DAY_US, REMEMBERED_MAX)
-        self._examples: deque[list[Any]] = deque(maxlen=EXAMPLES_MAX)  # declines: second, event, customer, code, new
+        self._cards = Seen(DAY_US, REMEMBERED_MAX)
+        self._customers = Seen(DAY_US, REMEMBERED_MAX)
+        self._more: Recent[int] = Recent(DAY_US, REMEMBERED_MAX)  # how many cards, of customers with several
+        self._newcomers = Seen(DAY_US, REMEMBERED_MAX)
+        self._examples = Examples(EXAMPLES_MAX)  # declines: second, event, customer, code, new
 
     def observe(self, fact: Attempt | SetupAttempt | CustomerState, now: int) -> Iterator[Finding]:
         """Count cards, not tries."""
         if isinstance(fact, CustomerState):
             if fact.created >= fact.at - DAY_US:
-                self._newcomers.put(fact.customer, None, now)
+                self._newcomers.first(fact.customer, now)
             return
         if not self._another_card(fact, now):
             return
@@ -50,7 +53,7 @@ class CardTesting(Detector):
             return
         surge = self._surges.count(second, now // SECOND, limit, marked=True)
         new = not fact.customer or fact.customer in self._newcomers
-        self._examples.append([second, fact.event, fact.customer, fact.code, new])
+        self._examples.add(second, fact.event, fact.customer, fact.code, new)
         if surge is None:
             return
         enough = DECLINED_MIN if self._surges.rate.warm else DECLINED_MIN_COLD
@@ -61,17 +64,17 @@ class CardTesting(Detector):
         if isinstance(fact, Attempt) and (fact.automatic or fact.invoice):
             return False
         card = fact.payer or fact.customer or fact.event
-        known = card in self._cards
-        self._cards.put(card, None, now)
-        if known or not fact.customer:
-            return not known
-        cards = (self._customers.get(fact.customer) or 0) + 1
-        self._customers.put(fact.customer, cards, now)
-        return cards == 1 or cards >= CARDS_OF_ONE
+        if not self._cards.first(card, now):
+            return False
+        if not fact.customer or self._customers.first(fact.customer, now):
+            return True
+        cards = (self._more.get(fact.customer) or 1) + 1
+        self._more.put(fact.customer, cards, now)
+        return cards >= CARDS_OF_ONE
 
     def _report(self, surge: Surge, fact: Attempt | SetupAttempt) -> Finding:
         warm = self._surges.rate.warm
-        rows = [row for row in self._examples if surge.since <= row[0] <= surge.until]
+        rows = self._examples.within(surge.since, surge.until)
         evidence = of_surge(surge, warm=warm) | {
             "declined": surge.marked,
             "latest_codes": dict(Counter(row[3] or "no reason given" for row in rows).most_common(5)),
@@ -87,14 +90,15 @@ class CardTesting(Detector):
 
     def save(self) -> Any:
         """What is usual, and the cards and newcomers of a day."""
-        memories = [self._cards.save(), self._customers.save(), self._newcomers.save()]
-        return [self._surges.save(), memories, list(self._examples)]
+        memories = [one.save() for one in (self._cards, self._customers, self._more, self._newcomers)]
+        return [self._surges.save(), memories, self._examples.save()]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        surges, (cards, customers, newcomers), examples = state
+        surges, (cards, customers, more, newcomers), examples = state
         self._surges.load(surges)
         self._cards.load(cards)
         self._customers.load(customers)
+        self._more.load(more)
         self._newcomers.load(newcomers)
-        self._examples.extend(examples)
+        self._examples.load(examples)

@@ -2,10 +2,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
-from actors.billing.detectors.base import Finding, LedgerDetector, Recent, Rules
+from actors.billing.detectors.base import Finding, LedgerDetector, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import InvoiceState
 from actors.billing.ledger import DAY
+from actors.billing.memory import Recent
 from actors.store.records import Severity
 
 NEWS = 7 * DAY  # what was billed longer ago is none
@@ -25,6 +26,7 @@ class CurrencyMismatch(LedgerDetector):
     """A subscription, or a customer without one, is invoiced in another currency than before: a price was mixed up."""
 
     signal = "currency_mismatch"
+    version = 2
     reads: ClassVar = (InvoiceState,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:

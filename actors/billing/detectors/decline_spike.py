@@ -1,13 +1,14 @@
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import SHARE_THRESHOLDS, Share, Surge
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.detectors.tally import Tally, Window
 from actors.billing.facts import Attempt
+from actors.billing.memory import Examples, Recent, Seen
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
@@ -15,7 +16,7 @@ CUSTOMER_SPAN_S = 600
 ACCOUNT_SPAN_S = 3600
 DECLINES_MAX = 64  # remembered of one customer, or as many as the rule needs
 CUSTOMERS_MAX = 5_000
-EXAMPLES_MAX = 20
+EXAMPLES_MAX = 12
 DECLINER_US = 24 * 3600 * SECOND
 DECLINERS_MAX = 2_000
 IN_TIME_US = 1800 * SECOND  # half of an outage's events tell nothing of its share: those in time judge it
@@ -30,7 +31,7 @@ class DeclineSpike(Detector):
     """
 
     signal = "decline_spike"
-    version = 2
+    version = 3
     reads: ClassVar = (Attempt,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -38,8 +39,8 @@ class DeclineSpike(Detector):
         self._attempts = Tally(ACCOUNT_SPAN_S)
         self._customers: Recent[list[list[Any]]] = Recent(2 * CUSTOMER_SPAN_S * SECOND, CUSTOMERS_MAX)
         self._share = Share(prior=0.1, weight=40)
-        self._decliners: Recent[None] = Recent(DECLINER_US, DECLINERS_MAX)
-        self._examples: deque[list[Any]] = deque(maxlen=EXAMPLES_MAX)  # newest declines: second, event, customer, code
+        self._decliners = Seen(DECLINER_US, DECLINERS_MAX)
+        self._examples = Examples(EXAMPLES_MAX)  # newest declines: second, event, customer, code
 
     def observe(self, fact: Attempt, now: int) -> Iterator[Finding]:
         """Count the attempt, then hold both rules against the windows it belongs to."""
@@ -82,7 +83,7 @@ class DeclineSpike(Detector):
         second, now_s = fact.at // SECOND, now // SECOND
         counts = self._attempts.add(second, failed=not fact.succeeded, now_s=now_s)
         if counts and not fact.succeeded:
-            self._examples.append([second, fact.event, fact.customer, fact.code])
+            self._examples.add(second, fact.event, fact.customer, fact.code)
         limit, enough = self.rules.failure_rate, self.rules.failure_min_attempts
         by_rule, unusual = 0.0, self._unusual(fact, now)
         # A success only ever lowers the rate, unless it is the one that makes the attempts enough to judge by.
@@ -100,11 +101,8 @@ class DeclineSpike(Detector):
     def _unusual(self, fact: Attempt, now: int) -> Surge | None:
         """The share of declines as it stands; judged with each payer's first decline that comes in time."""
         payer = fact.customer or fact.payer
-        if not fact.succeeded and payer:
-            known = payer in self._decliners
-            self._decliners.put(payer, None, now)
-            if known:
-                return None
+        if not fact.succeeded and payer and not self._decliners.first(payer, now):
+            return None
         in_time = self._share.add(fact.at // SECOND, failed=not fact.succeeded) and now - fact.at < IN_TIME_US
         return (
             self._share.strongest(SHARE_THRESHOLDS[self.rules.sensitivity]) if in_time and not fact.succeeded else None
@@ -135,7 +133,7 @@ class DeclineSpike(Detector):
     def _spike(
         self, span: tuple[int, int], counts: tuple[int, int], fact: Attempt, title: str, measured: dict[str, Any]
     ) -> Finding:
-        examples = [row for row in self._examples if span[0] <= row[0] <= span[1]]
+        examples = self._examples.within(*span)
         codes = Counter(row[3] or "no reason given" for row in examples)
         customers = {row[2] for row in examples if row[2]}
         evidence = measured | {
@@ -152,7 +150,7 @@ class DeclineSpike(Detector):
     def save(self) -> Any:
         """Windows as counts per second."""
         usual = [self._share.save(), self._decliners.save()]
-        return [self._attempts.save(), self._customers.save(), list(self._examples), *usual]
+        return [self._attempts.save(), self._customers.save(), self._examples.save(), *usual]
 
     def load(self, state: Any) -> None:
         """Counts per second as windows."""
@@ -161,7 +159,7 @@ class DeclineSpike(Detector):
         self._decliners.load(decliners)
         self._attempts.load(attempts)
         self._customers.load(customers)
-        self._examples = deque(examples, maxlen=EXAMPLES_MAX)
+        self._examples.load(examples)
 
 
 def fullest(declines: list[list[Any]], second: int, now_s: int) -> list[list[Any]]:

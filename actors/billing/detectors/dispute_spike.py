@@ -3,9 +3,10 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surges
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.facts import DisputeOpened, FraudWarning
+from actors.billing.memory import Recent
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -23,7 +24,7 @@ class DisputeSpike(Detector):
     """
 
     signal = "dispute_spike"
-    version = 2
+    version = 3
     reads: ClassVar = (DisputeOpened, FraudWarning)
 
     def __init__(self, tenant: str, rules: Rules) -> None:

@@ -2,16 +2,17 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from actors.billing.detectors.base import NEVER, Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import NEVER, Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.facts import Attempt, InvoiceLink, RepeatedAttempt
+from actors.billing.memory import Recent, Seen
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
 APART_S_MAX = 600
 OLD_US = 24 * 3600 * SECOND  # what was paid longer ago is history being read, and opens nothing
-KEEP_US = 2 * 3600 * SECOND  # by arrival: a delivery that Stripe repeats later than that is not compared any more
+KEEP_US = 2 * 3600 * SECOND  # by arrival: a delivery that Stripe repeats later than that may not be compared any more
 LINK_WAIT_US = 120 * SECOND  # since basil the invoice of a charge comes in an event of its own
 PER_BUYER_MAX = 16
 
@@ -33,7 +34,7 @@ class Payment(NamedTuple):
     currency: str
     at: int
     invoice: str | None
-    idempotency_key: str
+    own_key: str  # the idempotency key, where the application chose it
     automatic: bool
     event: str
 
@@ -48,7 +49,7 @@ class Payment(NamedTuple):
             self.currency,
             min(self.at, other.at),
             self.invoice or other.invoice or (other.invoice if self.invoice is None else ""),
-            self.idempotency_key or other.idempotency_key,
+            self.own_key or other.own_key,
             self.automatic,
             self.event,
         )
@@ -70,15 +71,16 @@ class DuplicateCharge(Detector):
     """
 
     signal = "duplicate_charge"
+    version = 2
     reads: ClassVar = (Attempt, RepeatedAttempt, InvoiceLink)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._payments: Recent[Payment] = Recent(KEEP_US)
-        self._of_buyer: Recent[list[str]] = Recent(KEEP_US)  # newest last
-        self._invoices: Recent[str] = Recent(KEEP_US)  # of payment intents and charges
+        self._of_buyer: dict[str, list[str]] = {}  # their ids, newest last
+        self._invoices: Recent[str] = Recent(KEEP_US)  # of payment intents and charges not yet told of
         self._waiting: list[tuple[int, str]] = []  # until when, payment
-        self._reported: Recent[None] = Recent(KEEP_US)  # pairs
+        self._reported = Seen(KEEP_US)  # pairs
 
     def observe(self, fact: Attempt | InvoiceLink, now: int) -> Iterator[Finding]:
         """Compare a successful payment with the others of the same buyer, amount and currency."""
@@ -106,7 +108,7 @@ class DuplicateCharge(Detector):
         self.due = self._waiting[0][0] if self._waiting else NEVER
         for id_ in ready:
             payment = self._payments.get(id_)
-            if payment and (twins := self._twins(payment)):
+            if payment is not None and (twins := self._twins(payment)):
                 yield self._report(payment, twins, now)
 
     def set_back(self, now: int, by: int) -> None:
@@ -126,42 +128,60 @@ class DuplicateCharge(Detector):
             fact.currency,
             fact.at,
             invoice or fact.invoice,
-            fact.idempotency_key,
+            own_key(fact.idempotency_key),
             fact.automatic,
             fact.event,
         )
         known = self._payments.get(id_)
-        if known:
+        if known is not None:
             payment = known.with_more(payment)
-        self._payments.put(id_, payment, now)
-        for buyer in payment.buyers():
-            others = [other for other in self._of_buyer.get(buyer) or () if other != id_]
-            self._of_buyer.put(buyer, [*others[1 - PER_BUYER_MAX :], id_], now)
+        if self._payments.put(id_, payment, now):
+            self._list_buyers()
+        else:
+            self._list(payment)
         return payment
+
+    def _list(self, payment: Payment) -> None:
+        """Under each key of its buyer, as the newest."""
+        for buyer in payment.buyers():
+            ids = self._of_buyer.get(buyer)
+            if ids is None:
+                self._of_buyer[buyer] = [payment.id]
+            elif ids[-1] != payment.id:
+                others = [other for other in ids if other != payment.id and other in self._payments]
+                self._of_buyer[buyer] = [*others[1 - PER_BUYER_MAX :], payment.id]
+
+    def _list_buyers(self) -> None:
+        self._of_buyer = {}
+        for payment in self._payments.values():
+            self._list(payment)
 
     def _link(self, fact: InvoiceLink, now: int) -> None:
         for id_ in (fact.payment_intent, fact.charge):
             if id_:
-                self._invoices.put(id_, fact.invoice, now)
                 known = self._payments.get(id_)
-                if known and not known.invoice:
-                    self._payments.put(id_, known._replace(invoice=fact.invoice), now)
+                if known is None:
+                    self._invoices.put(id_, fact.invoice, now)
+                elif not known.invoice:
+                    self._payments.replace(id_, known._replace(invoice=fact.invoice))
 
     def _twins(self, payment: Payment) -> list[Payment]:
         """Payments of the same, not reported together with this one yet; oldest first."""
-        ids = {id_ for buyer in payment.buyers() for id_ in self._of_buyer.get(buyer) or ()} - {payment.id}
-        found = [
-            other
-            for id_ in ids
-            if (other := self._payments.get(id_))
-            and same_thing(payment, other)
-            and pair(payment, other) not in self._reported
-        ]
-        return sorted(found, key=lambda other: (other.at, other.id))
+        found: dict[str, Payment] = {}
+        for buyer in payment.buyers():
+            for id_ in self._of_buyer[buyer]:
+                if (
+                    id_ != payment.id
+                    and (other := self._payments.get(id_))
+                    and same_thing(payment, other)
+                    and pair(payment, other) not in self._reported
+                ):
+                    found[id_] = other
+        return sorted(found.values(), key=lambda other: (other.at, other.id))
 
     def _report(self, payment: Payment, twins: list[Payment], now: int) -> Finding:
         for twin in twins:
-            self._reported.put(pair(payment, twin), None, now)
+            self._reported.first(pair(payment, twin), now)
         nearest = min(twins, key=lambda twin: abs(twin.at - payment.at))
         apart_s = abs(payment.at - nearest.at) // SECOND
         group = sorted((*twins, payment), key=lambda one: (one.at, one.id))
@@ -191,14 +211,13 @@ class DuplicateCharge(Detector):
 
     def save(self) -> Any:
         """What it remembers, in a fixed order."""
-        recents = (self._payments, self._of_buyer, self._invoices, self._reported)
-        return [*(recent.save() for recent in recents), self._waiting]
+        return [self._payments.save(), self._invoices.save(), self._reported.save(), self._waiting]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        payments, buyers, invoices, reported, waiting = state
+        payments, invoices, reported, waiting = state
         self._payments.load(payments, Payment._make)
-        self._of_buyer.load(buyers)
+        self._list_buyers()
         self._invoices.load(invoices)
         self._reported.load(reported)
         self._waiting = [(until, id_) for until, id_ in waiting]
@@ -216,6 +235,9 @@ def same_thing(one: Payment, other: Payment) -> bool:
         return False
     if one.invoice and other.invoice and one.invoice != other.invoice:
         return False
-    keys = one.idempotency_key, other.idempotency_key
-    own = all(key and not RANDOM_KEY.fullmatch(key) for key in keys)
-    return not (own and keys[0] != keys[1])
+    return not (one.own_key and other.own_key and one.own_key != other.own_key)
+
+
+def own_key(key: str) -> str:
+    """An idempotency key of the application's own; "" for one that an SDK made up."""
+    return "" if RANDOM_KEY.fullmatch(key) else key

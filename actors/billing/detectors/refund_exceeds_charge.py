@@ -1,10 +1,11 @@
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, ClassVar
 
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import ChargeState, Fact, RefundState
+from actors.billing.memory import Recent
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -38,6 +39,7 @@ class RefundExceedsCharge(Detector):
     """
 
     signal = "refund_exceeds_charge"
+    version = 2
     reads: ClassVar = (ChargeState, RefundState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -98,10 +100,10 @@ class RefundExceedsCharge(Detector):
 
     def save(self) -> Any:
         """Amounts and accounts by charge."""
-        return [self._charged.save(), self._accounts.save()]
+        return [self._charged.save(), self._accounts.save(astuple)]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
         charged, accounts = state
         self._charged.load(charged)
-        self._accounts.load(accounts, lambda row: Account(**row))
+        self._accounts.load(accounts, lambda row: Account(*row))

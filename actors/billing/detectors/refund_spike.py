@@ -1,12 +1,13 @@
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
-from actors.billing.detectors.base import Detector, Finding, Recent, Rules
+from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, cautiously, links, moment, of_surge
 from actors.billing.detectors.tally import Tally, Window
 from actors.billing.facts import ChargeState, RefundState
+from actors.billing.memory import Examples, Recent
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -15,7 +16,7 @@ SPAN_S = 3600
 KEEP_US = 24 * 3600 * SECOND
 CRITICAL_SCORE = 1.5  # well beyond the threshold: a script, a thief, or a mistake that repeats itself
 PARTS_MAX = 100  # refunds of one charge
-EXAMPLES_MAX = 50
+EXAMPLES_MAX = 20
 
 
 class RefundSpike(Detector):
@@ -26,7 +27,7 @@ class RefundSpike(Detector):
     """
 
     signal = "refund_spike"
-    version = 2
+    version = 3
     reads: ClassVar = (ChargeState, RefundState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -34,7 +35,7 @@ class RefundSpike(Detector):
         self._refunds = Tally(SPAN_S)
         self._surges = Surges(prior_per_day=2.0, prior_days=2.0)
         self._charges: Recent[tuple[list[str], list[int]]] = Recent(KEEP_US)  # ids of refunds, totals refunded
-        self._examples: deque[list[Any]] = deque(maxlen=EXAMPLES_MAX)  # second, event, charge, amount, currency
+        self._examples = Examples(EXAMPLES_MAX)  # second, event, charge, amount, currency
 
     def observe(self, fact: ChargeState | RefundState, now: int) -> Iterator[Finding]:
         """Count it, if it tells of a refund that was not told before."""
@@ -42,7 +43,7 @@ class RefundSpike(Detector):
         if amount is None:
             return
         second, now_s = fact.at // SECOND, now // SECOND
-        self._examples.append([second, fact.event, fact.charge or fact.payment_intent, amount, fact.currency])
+        self._examples.add(second, fact.event, fact.charge or fact.payment_intent, amount, fact.currency)
         surge = self._surges.count(second, now_s, SURGE_THRESHOLDS[self.rules.sensitivity])
         counts, limit = self._refunds.add(second, failed=False, now_s=now_s), self.rules.refund_spike_count
         window = self._refunds.worst(second, now_s, at_least=1) if counts and limit is not None else None
@@ -95,7 +96,7 @@ class RefundSpike(Detector):
     def _report(
         self, start: int, end: int, at: int, severity: Severity, title: str, measured: dict[str, Any]
     ) -> Finding:
-        rows = [row for row in self._examples if start <= row[0] <= end]
+        rows = self._examples.within(start, end)
         sums: Counter[str] = Counter()
         for row in rows:
             sums[row[4]] += row[3]
@@ -112,7 +113,7 @@ class RefundSpike(Detector):
 
     def save(self) -> Any:
         """Counts per second, what is known of each charge, the latest refunds, and what is usual."""
-        return [self._refunds.save(), self._charges.save(), list(self._examples), self._surges.save()]
+        return [self._refunds.save(), self._charges.save(), self._examples.save(), self._surges.save()]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
@@ -120,4 +121,4 @@ class RefundSpike(Detector):
         self._surges.load(surges)
         self._refunds.load(refunds)
         self._charges.load(charges)
-        self._examples.extend(examples)
+        self._examples.load(examples)

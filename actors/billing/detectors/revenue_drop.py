@@ -28,6 +28,7 @@ class RevenueDrop(Detector):
     """
 
     signal = "revenue_drop"
+    version = 2
     reads: ClassVar = (Attempt,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -132,11 +133,9 @@ class RevenueDrop(Detector):
 
     def save(self) -> Any:
         """Sums by day, and when the next is judged."""
-        rows = [[day, currency, *sums] for day, of in self._days.items() for currency, sums in of.items()]
-        return [self.due, self._began, self._reported, rows]
+        return [self.due, self._began, self._reported, [[day, of] for day, of in self._days.items()]]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        self.due, self._began, self._reported, rows = state
-        for day, currency, amount, number in rows:
-            self._days.setdefault(day, {})[currency] = [amount, number]
+        self.due, self._began, self._reported, days = state
+        self._days = dict(days)

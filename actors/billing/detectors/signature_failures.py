@@ -1,5 +1,5 @@
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding, Rules
@@ -29,12 +29,15 @@ class SignatureFailures(Detector):
         self._minutes: deque[tuple[int, int]] = deque(maxlen=SPAN_S // 60)  # when, how many; of the last hour
         self._valid_at = 0  # log time of the last valid event
 
-    def observe(self, fact: Arrival | SignaturesFailed, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Arrival | SignaturesFailed, now: int) -> Iterable[Finding]:
         """Count the failures of the last hour, and those since anything valid came."""
         if isinstance(fact, Arrival):
             self._valid_at = now
-            return
-        self._minutes.append((now, fact.failed))
+            return ()
+        return self._judge(fact.failed, now)
+
+    def _judge(self, failed: int, now: int) -> Iterator[Finding]:
+        self._minutes.append((now, failed))
         while self._minutes[0][0] < now - SPAN_S * SECOND:
             self._minutes.popleft()
         total = sum(failed for _, failed in self._minutes)

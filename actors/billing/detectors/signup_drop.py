@@ -2,9 +2,10 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import LULL_THRESHOLDS, Lull
-from actors.billing.detectors.base import NEVER, Detector, Finding, Over, Recent, Rules
+from actors.billing.detectors.base import NEVER, Detector, Finding, Over, Rules
 from actors.billing.detectors.evidence import ago, moment
 from actors.billing.facts import CustomerState, SubscriptionState
+from actors.billing.memory import Seen
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
@@ -24,21 +25,21 @@ class SignupDrop(Detector):
     """
 
     signal = "signup_drop"
+    version = 2
     reads: ClassVar = (CustomerState, SubscriptionState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._missing = Lull(DROP)
-        self._known: Recent[None] = Recent(REMEMBERED_US, REMEMBERED_MAX)
+        self._known: Seen = Seen(REMEMBERED_US, REMEMBERED_MAX)
         self._low = False
         self._planned = 0  # hour of log time in which `due` was last worked out
 
     def observe(self, fact: CustomerState | SubscriptionState, now: int) -> Iterator[Finding]:
         """Count each newcomer once."""
         began = fact.created if isinstance(fact, CustomerState) else fact.started
-        if began is None or not 0 <= fact.at - began <= NEW_US or fact.customer in self._known:
+        if began is None or not 0 <= fact.at - began <= NEW_US or not self._known.first(fact.customer, now):
             return
-        self._known.put(fact.customer, None, now)
         self._missing.learn(fact.at // SECOND)
         self._missing.take(fact.at // SECOND)
         limit = LULL_THRESHOLDS[self.rules.sensitivity]

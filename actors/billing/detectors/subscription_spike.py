@@ -17,6 +17,7 @@ class SubscriptionSpike(Detector):
     """More people subscribe than is usual: a good day, or bots. For the digest: only a person can tell which."""
 
     signal = "subscription_spike"
+    version = 2
     reads: ClassVar = (SubscriptionState,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:

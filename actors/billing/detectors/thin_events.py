@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding
@@ -14,19 +14,20 @@ class ThinEvents(Detector):
     signal = "thin_events"
     reads: ClassVar = (Arrival,)
 
-    def observe(self, fact: Arrival, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Arrival, now: int) -> Iterable[Finding]:
         """Complain, in one incident for as long as they come."""
-        if fact.thin:
-            evidence = {
-                "observed": "thin payload",
-                "expected": "snapshot payload",
-                "type": fact.type,
-                "window_s": DAY_S,
-                "links": ["https://dashboard.stripe.com/workbench/webhooks"],
-                "first": "In Stripe → Workbench → Event destinations, add a destination with payload style Snapshot.",
-            }
-            title = "Thin events carry no data: choose the snapshot payload"
-            yield self.anomaly("account", Severity.WARNING, now, title, evidence, (fact.event,), quiet_s=DAY_S)
+        if not fact.thin:
+            return ()
+        evidence = {
+            "observed": "thin payload",
+            "expected": "snapshot payload",
+            "type": fact.type,
+            "window_s": DAY_S,
+            "links": ["https://dashboard.stripe.com/workbench/webhooks"],
+            "first": "In Stripe → Workbench → Event destinations, add a destination with payload style Snapshot.",
+        }
+        title = "Thin events carry no data: choose the snapshot payload"
+        return (self.anomaly("account", Severity.WARNING, now, title, evidence, (fact.event,), quiet_s=DAY_S),)
 
     def save(self) -> Any:
         """It remembers nothing."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding, Rules
@@ -24,11 +24,11 @@ class WebhookLag(Detector):
         self._since = 0
         self._last = 0  # log time
 
-    def observe(self, fact: Arrival, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Arrival, now: int) -> Iterable[Finding]:
         """Compare when it came with when it happened."""
         lag_s = (now - fact.at) // SECOND
         if lag_s < LAG_S_MAX:
-            return
+            return ()
         if now - self._last > QUIET_S * SECOND:
             self._events, self._worst_s, self._since = 0, 0, now
         self._events += 1
@@ -45,7 +45,7 @@ class WebhookLag(Detector):
             "first": "If nightdesk was not down, see in Stripe whether earlier deliveries failed, and why.",
         }
         title = f"{self._events} webhook{'s' * (self._events > 1)} up to {ago(self._worst_s)} late"
-        yield self.anomaly("account", Severity.INFO, now, title, evidence, (fact.event,), quiet_s=QUIET_S)
+        return (self.anomaly("account", Severity.INFO, now, title, evidence, (fact.event,), quiet_s=QUIET_S),)
 
     def set_back(self, now: int, by: int) -> None:
         """The wave under way was of the other time."""

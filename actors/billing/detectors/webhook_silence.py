@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import LULL_THRESHOLDS, Lull
@@ -24,6 +24,7 @@ class WebhookSilence(Detector):
     """
 
     signal = "webhook_silence"
+    version = 2
     reads: ClassVar = (Arrival,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -33,19 +34,17 @@ class WebhookSilence(Detector):
         self._silent = False
         self._planned = 0  # hour of log time in which `due` was last worked out
 
-    def observe(self, fact: Arrival, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Arrival, now: int) -> Iterable[Finding]:
         """Whatever it is: it came."""
         second, now_s = fact.at // SECOND, now // SECOND
         if abs(second - self._latest) > SAME_S:
             self._missing.learn(second)
             self._latest = second
         self._missing.take(now_s)
-        if self._silent:
-            self._silent = False
-            yield Over(self.signal, "account")
-        elif now_s // 3600 == self._planned:
-            return
-        self._plan(now_s)
+        silent, self._silent = self._silent, False
+        if silent or now_s // 3600 != self._planned:
+            self._plan(now_s)
+        return (Over(self.signal, "account"),) if silent else ()
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Perhaps an event came since this was planned; otherwise it is silent."""
