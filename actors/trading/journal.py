@@ -71,8 +71,19 @@ _READERS: dict[int, Callable[[dict[str, Any]], Word]] = {
 
 
 def encode(word: Word) -> NewDeskEntry:
-    """The entry that says it."""
-    return NewDeskEntry(KINDS[type(word)], word.at, asdict(word))
+    """The entry that says it; what must not happen twice (an intent, an order, an execution) under its key."""
+    return NewDeskEntry(KINDS[type(word)], word.at, asdict(word), _key(word))
+
+
+def _key(word: Word) -> str:
+    match word:
+        case Intent(id=intent):
+            return f"intent:{intent}"
+        case OrderPlaced(client_order_id=order):
+            return f"order:{order}"
+        case OrderMoved(execution=Execution(execution_id=execution)):
+            return f"execution:{execution}"
+    return ""
 
 
 def decode(entry: DeskEntry) -> Word | None:

@@ -20,8 +20,8 @@ st.register_type_strategy(int, MICROS)
 @given(st.one_of([st.from_type(word) for word in KINDS]))
 def test_each_word_comes_back_from_the_disk_as_it_was_said(word: Word) -> None:
     said = encode(word)
-    stored = DeskEntry(said.kind, said.at, unpack(said.kind, pack(said.data)), 7)
-    carried = DeskEntry(said.kind, said.at, said.data, 7)
+    stored = DeskEntry(7, said.kind, said.at, unpack(said.kind, pack(said.data)))
+    carried = DeskEntry(7, said.kind, said.at, said.data)
     assert decode(stored) == word == decode(carried)
 
 
@@ -37,11 +37,11 @@ def test_every_word_with_a_moment_has_a_kind_of_its_own() -> None:
 
 
 def test_what_the_market_says_is_no_word() -> None:
-    assert decode(DeskEntry(DeskKind.GAP, 1, {}, 1)) is None
+    assert decode(DeskEntry(1, DeskKind.GAP, 1, {})) is None
 
 
 def test_a_damaged_entry_says_nothing() -> None:
-    assert decode(DeskEntry(KINDS[words.Told], 1, {}, 1, damage="cut off")) is None
+    assert decode(DeskEntry(1, KINDS[words.Told], 1, {}, damage="cut off")) is None
 
 
 def _names(kind: Any) -> set[str]:
