@@ -6,6 +6,7 @@ Orders to sell fill at the next open of their symbol, orders to buy there or whi
 backtest's fills, to the bit.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from uuid import UUID
@@ -30,6 +31,7 @@ from strategies.lab.fills import Fill, Market, capacity, gapped, touched
 from strategies.lab.trades import Reason
 
 DUST = 1e-9  # shares; the broker counts nine decimals
+_ANY_BUDGET = 1e12  # dollars; enough to be told a price
 
 
 def dollars(units: int) -> float:
@@ -43,6 +45,9 @@ class Exchange:
     `run` is the `chance.run_key` that rejects and worse fills are drawn from: with that of a backtest, they are the
     backtest's. `sink` is told of everything that happens to orders, as it happens.
     """
+
+    triggers_inside = True
+    """Whether the protection of orders is kept here."""
 
     def __init__(
         self,
@@ -205,31 +210,48 @@ class Exchange:
                 self._trigger(parent, position, open_, reason)
 
     def _buy(self, ticket: Ticket, time: int) -> None:
-        order, bar = ticket.order, self._bars[ticket.order.symbol]
+        order, market, volume = ticket.order, self._markets[ticket.order.symbol], self._bars[ticket.order.symbol].volume
         reference = self._last[order.symbol]
-        budget = order.notional if order.notional is not None else (order.quantity or 0.0) * reference
-        fill = self._markets[order.symbol].buy(time, reference, bar.volume, budget, self.cash)
+        wanted = self._to_spend(ticket, time, reference)
+        part = self._part(wanted)
+        fill = market.buy(time, reference, volume, part, self.cash)
         if fill is None:
-            self._end(ticket, State.REJECTED, time)
+            self._unfilled(ticket, time)
             return
         self.cash -= fill.notional + fill.fee
         self._shares[order.symbol] = self._shares.get(order.symbol, 0.0) + fill.quantity
         self._cost[order.symbol] = self._cost.get(order.symbol, 0.0) + fill.notional
         if order.protection is not None:
             self._protect(ticket, time, fill, order.protection)
-        complete = fill.quantity < capacity(bar.volume, self._costs.participation, self._lot)
-        self._filled(ticket, time, fill, reference, complete=complete)
+        most = capacity(volume, self._costs.participation, self._lot)
+        self._filled(ticket, time, fill, reference, complete=part >= wanted and fill.quantity < most)
 
     def _sell(self, ticket: Ticket, time: int, reference: float, already_filled: float = 0.0) -> None:
         symbol = ticket.order.symbol
         market, volume = self._markets[symbol], self._bars[symbol].volume
-        fill = market.sell(time, reference, volume, ticket.left, already_filled)
+        fill = market.sell(time, reference, volume, self._part(ticket.left), already_filled)
         if fill is None:
-            self._end(ticket, State.REJECTED, time)
+            self._unfilled(ticket, time)
             return
         self.cash += fill.notional - fill.fee
         self._take_out(symbol, fill.quantity)
         self._filled(ticket, time, fill, reference, complete=fill.quantity >= ticket.left)
+
+    def _to_spend(self, ticket: Ticket, time: int, reference: float) -> float:
+        """Dollars that are left of a buy; of one by quantity, what its shares would cost in a deep market."""
+        if ticket.order.notional is not None:
+            return ticket.unspent
+        market = self._markets[ticket.order.symbol]
+        priced = market.buy(time, reference, math.inf, _ANY_BUDGET, _ANY_BUDGET)
+        return ticket.left * (priced.price if priced else reference)
+
+    def _part(self, wanted: float) -> float:
+        """How much of what is wanted, dollars or shares, may fill at once."""
+        return wanted
+
+    def _unfilled(self, ticket: Ticket, time: int) -> None:
+        """Chance said no, the bar had no volume, or the order was too small."""
+        self._end(ticket, State.REJECTED, time)
 
     def _take_out(self, symbol: str, quantity: float) -> None:
         held = self._shares[symbol]

@@ -14,6 +14,7 @@ class State(StrEnum):
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
     CANCELED = "canceled"
+    EXPIRED = "expired"
     REJECTED = "rejected"
 
 
@@ -41,9 +42,15 @@ class Ticket:
 
     @property
     def left(self) -> float:
-        """Shares of a sale that are still to be sold."""
+        """Shares that are still to change hands, of an order by quantity."""
         assert self.order.quantity is not None  # noqa: S101 - sales have one, `submit` sees to it
         return self.order.quantity - self.filled
+
+    @property
+    def unspent(self) -> float:
+        """Dollars that are still to be spent, of an order by its amount."""
+        assert self.order.notional is not None  # noqa: S101 - for the caller to know
+        return self.order.notional - self.paid
 
     def report(self) -> OrderReport:
         """As the broker port tells it."""
