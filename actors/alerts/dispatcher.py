@@ -178,7 +178,9 @@ class Dispatcher(Actor[Wake]):
         for row in parcel.rows:
             attempts = row.attempts + 1
             if isinstance(outcome, Sent):
-                await self._store.settle(row.id, Delivery.DELIVERED, attempts=attempts, at=now)
+                # A message about many incidents is the first of none of them.
+                message = outcome.message if parcel.notification.incident else ""
+                await self._store.settle(row.id, Delivery.DELIVERED, attempts=attempts, at=now, message=message)
                 self._remember(row)
                 self._log("notification_delivered", row, attempts=attempts, after_ms=(now - row.created) // 1000)
             elif isinstance(outcome, Refused) or attempts >= MOST_ATTEMPTS:

@@ -22,7 +22,7 @@ _SAVE_INCIDENT = f"""
     WHERE excluded.revision >= revision
 """  # noqa: S608 - column names
 
-_LOAD_INCIDENT = f"""
+LOAD_INCIDENT = f"""
     SELECT {", ".join("name" if name == "tenant" else f"incidents.{name}" for name in _INCIDENT)}
     FROM incidents JOIN tenants ON tenants.id = tenant
 """  # noqa: S608 - column names
@@ -112,21 +112,22 @@ def incidents(
     """The newest `limit` of them (-1: all), oldest first."""
     rows = connection.execute(
         f"""
-        {_LOAD_INCIDENT} WHERE (? IS NULL OR name = ?) AND (? IS NULL OR state = ?)
+        {LOAD_INCIDENT} WHERE (? IS NULL OR name = ?) AND (? IS NULL OR state = ?)
         ORDER BY opened DESC, incidents.id DESC LIMIT ?
         """,
         (tenant, tenant, state, state, limit),
     )
-    return [_incident(row) for row in rows][::-1]
+    return [incident_of(row) for row in rows][::-1]
 
 
 def incident(connection: sqlite3.Connection, incident_id: str) -> Incident | None:
     """By its id."""
-    row = connection.execute(f"{_LOAD_INCIDENT} WHERE incidents.id = ?", (incident_id,)).fetchone()
-    return _incident(row) if row else None
+    row = connection.execute(f"{LOAD_INCIDENT} WHERE incidents.id = ?", (incident_id,)).fetchone()
+    return incident_of(row) if row else None
 
 
-def _incident(row: tuple[Any, ...]) -> Incident:
+def incident_of(row: tuple[Any, ...]) -> Incident:
+    """A row of `LOAD_INCIDENT`."""
     columns = dict(zip(_INCIDENT, row, strict=True))
     return Incident(
         **columns

@@ -11,7 +11,7 @@ from actors.store.records import Delivery, NewNotification, Notification, Severi
 
 _COLUMNS = """
     key, channel, name, kind, severity, created, not_before, payload, coalesce(incident, ''), outbox.id,
-    state, attempts, error
+    state, attempts, error, coalesce(message, '')
 """
 
 _WAITS_FOR_EARLIER = """EXISTS (
@@ -64,7 +64,7 @@ def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> l
     """
     rows = connection.execute(
         f"""
-        SELECT {_COLUMNS} FROM outbox JOIN tenants ON tenants.id = tenant
+        SELECT {_COLUMNS} FROM outbox JOIN tenants ON tenants.id = tenant LEFT JOIN messages USING (incident, channel)
         WHERE state = 'pending' AND channel = ? AND not_before <= ? AND NOT {_WAITS_FOR_EARLIER.format(until="?")}
         ORDER BY outbox.id LIMIT ?
         """,  # noqa: S608 - constants
@@ -74,7 +74,8 @@ def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> l
 
 
 def _notification(*row: Any) -> Notification:
-    key, channel, tenant, kind, severity, created, not_before, payload, incident, number, state, attempts, error = row
+    (key, channel, tenant, kind, severity, created, not_before, payload, incident, number, state, *tried) = row
+    attempts, error, first_message = tried
     return Notification(
         key=key,
         channel=channel,
@@ -89,6 +90,7 @@ def _notification(*row: Any) -> Notification:
         state=Delivery(state),
         attempts=attempts,
         error=error,
+        first_message=first_message,
     )
 
 
@@ -113,8 +115,17 @@ def settle(
     at: int,
     not_before: int,
     error: str,
+    message: str,
 ) -> None:
-    """Record the outcome of a delivery attempt. What has been delivered stays so."""
+    """Record the outcome of a delivery attempt. What has been delivered stays so, and a first message the first."""
+    if message:
+        connection.execute(
+            """
+            INSERT INTO messages (channel, incident, message)
+            SELECT channel, incident, ? FROM outbox WHERE id = ? AND incident IS NOT NULL ON CONFLICT DO NOTHING
+            """,
+            (message, notification),
+        )
     connection.execute(
         """
         UPDATE outbox SET state = ?, attempts = ?, settled = ?, not_before = ?, error = ?

@@ -7,6 +7,7 @@ from typing import Protocol
 from actors.kernel.mailbox import Mailbox
 from actors.store.accounts import Accounts
 from actors.store.desk_log import DeskLog
+from actors.store.digests import Digests
 from actors.store.records import (
     Appended,
     Committed,
@@ -82,9 +83,17 @@ class Store(Protocol):
         """When the next pending notification of a channel may be tried."""
 
     async def settle(
-        self, notification: int, state: Delivery, *, attempts: int, at: int, not_before: int = 0, error: str = ""
+        self,
+        notification: int,
+        state: Delivery,
+        *,
+        attempts: int,
+        at: int,
+        not_before: int = 0,
+        error: str = "",
+        message: str = "",
     ) -> None:
-        """Record the outcome of a delivery attempt."""
+        """Record the outcome of a delivery attempt; `message`: as what the service knows what it took."""
 
     # dead letters
     async def dead_letters(self) -> list[DeadLetter]:
@@ -97,6 +106,11 @@ class Store(Protocol):
     @property
     def desk(self) -> DeskLog:
         """Its log."""
+
+    # summaries
+    @property
+    def digests(self) -> Digests:
+        """Which was the last, and what the next is about."""
 
     # tenants and their Stripe accounts
     @property

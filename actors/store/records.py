@@ -162,6 +162,7 @@ class Notification(NewNotification):
     state: Delivery = Delivery.PENDING
     attempts: int = 0
     error: str = ""
+    first_message: str = ""  # as what the service knows the first message about this incident, if it was sent
 
 
 @dataclass(frozen=True, slots=True)

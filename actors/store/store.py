@@ -16,6 +16,7 @@ from actors.store import findings as watch
 from actors.store import log, outbox, schema, upkeep
 from actors.store.accounts import Accounts
 from actors.store.desk_log import DeskLog
+from actors.store.digests import Digests
 from actors.store.driver import Driver, ThreadDriver
 from actors.store.premises import DATABASE, Ballast, DataDirLock, files_of
 from actors.store.protocol import StoreUnavailable
@@ -94,6 +95,7 @@ class SqliteStore(Actor[Request]):
         self._unscored: list[tuple[int, asyncio.Future[None]]] = []
         self._last_commit_s = 0.0
         self.desk = DeskLog(self._change, self._read)
+        self.digests = Digests(self._change, self._read)
         self.accounts = Accounts(self._change, self._read, lambda: self._writer.log)
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -329,20 +331,19 @@ class SqliteStore(Actor[Request]):
         return await self._read(partial(outbox.next_due, channel=channel))
 
     async def settle(
-        self, notification: int, state: Delivery, *, attempts: int, at: int, not_before: int = 0, error: str = ""
+        self,
+        notification: int,
+        state: Delivery,
+        *,
+        attempts: int,
+        at: int,
+        not_before: int = 0,
+        error: str = "",
+        message: str = "",
     ) -> None:
         """As `Store`."""
-        await self._change(
-            partial(
-                outbox.settle,
-                notification=notification,
-                state=state,
-                attempts=attempts,
-                at=at,
-                not_before=not_before,
-                error=error,
-            )
-        )
+        outcome = partial(outbox.settle, notification=notification, state=state, attempts=attempts, at=at)
+        await self._change(partial(outcome, not_before=not_before, error=error, message=message))
 
     # --- dead letters ------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class FakeService:
     @property
     def got(self) -> list[str]:
         """Keys of what was taken, in order."""
-        return [notification.key for _, notification, outcome in self.attempts if outcome == Sent()]
+        return [notification.key for _, notification, outcome in self.attempts if isinstance(outcome, Sent)]
 
     @property
     def times(self) -> list[float]:

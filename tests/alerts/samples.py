@@ -94,7 +94,9 @@ def message(
     return NewNotification(key, channel, tenant, kind, severity, created, not_before, payload, incident or f"inc_{key}")
 
 
-def notification(key: str = "inc_1.1.opened.ops", *, kind: str = "incident.opened", text: str = "") -> Notification:
+def notification(
+    key: str = "inc_1.1.opened.ops", *, kind: str = "incident.opened", text: str = "", first_message: str = ""
+) -> Notification:
     """A row of the outbox about the incident inc_1."""
     new = message(key, incident="inc_1", kind=kind, text=text)
-    return Notification(**{name: getattr(new, name) for name in new.__slots__}, id=1)
+    return Notification(**{name: getattr(new, name) for name in new.__slots__}, id=1, first_message=first_message)

@@ -19,6 +19,7 @@ OK: dict[str, Line] = {
     "discord": (200, {}, b'{"id": "555", "channel_id": "1"}'),
     "telegram": (200, {}, b'{"ok": true, "result": {"message_id": 77}}'),
 }
+OWN_ID = {"slack": "", "discord": "555", "telegram": "77"}
 TALKS = pytest.mark.parametrize("name", list(OK))
 
 
@@ -50,7 +51,7 @@ async def outcome(name: str, *script: Line) -> Outcome:
 
 @TALKS
 async def test_what_the_service_takes_is_sent(name: str) -> None:
-    assert await outcome(name, OK[name]) == Sent()
+    assert await outcome(name, OK[name]) == Sent(OWN_ID[name])
 
 
 @TALKS
@@ -129,8 +130,9 @@ async def test_discord_mentions_nobody_and_shows_ids_as_they_are() -> None:
 
 async def test_discord_turns_the_first_message_of_an_incident_green_when_it_is_over() -> None:
     async with talking("discord", OK["discord"]) as (channel, service):
-        for kind in ("incident.opened", "incident.updated", "incident.resolved"):
-            await channel.send(notification(kind=kind))
+        await channel.send(notification())
+        for kind in ("incident.updated", "incident.resolved"):
+            await channel.send(notification(kind=kind, first_message="555"))
     assert [(request.method, request.path) for request in service.requests] == [
         ("POST", "/hook?wait=true"),
         ("POST", "/hook?wait=true"),
@@ -140,16 +142,15 @@ async def test_discord_turns_the_first_message_of_an_incident_green_when_it_is_o
 
 async def test_discord_posts_anew_where_somebody_deleted_the_message() -> None:
     gone: Line = (404, {}, b'{"code": 10008}')
-    async with talking("discord", OK["discord"], gone, OK["discord"]) as (channel, service):
-        await channel.send(notification())
-        assert await channel.send(notification(kind="incident.resolved")) == Sent()
-    assert [request.method for request in service.requests] == ["POST", "PATCH", "POST"]
+    async with talking("discord", gone, OK["discord"]) as (channel, service):
+        assert await channel.send(notification(kind="incident.resolved", first_message="444")) == Sent("555")
+    assert [request.method for request in service.requests] == ["PATCH", "POST"]
 
 
 async def test_telegram_replies_to_the_first_message_of_an_incident() -> None:
     async with talking("telegram", OK["telegram"]) as (channel, service):
         await channel.send(notification())
-        await channel.send(notification(kind="incident.resolved"))
+        await channel.send(notification(kind="incident.resolved", first_message="77"))
     assert "reply_parameters" not in body(service, 0)
     assert body(service, 1)["reply_parameters"] == {"message_id": 77, "allow_sending_without_reply": True}
     assert service.requests[0].path == "/hook/bot1:secret/sendMessage"
@@ -165,7 +166,7 @@ async def test_telegram_follows_a_group_that_has_moved() -> None:
     moved: Line = (400, {}, b'{"ok": false, "parameters": {"migrate_to_chat_id": -200}}')
     async with talking("telegram", moved, OK["telegram"]) as (channel, service):
         assert await channel.send(notification()) == RetryLater("the group has a new id; set chat_id to -200")
-        assert await channel.send(notification()) == Sent()
+        assert await channel.send(notification()) == Sent("77")
     assert body(service, 1)["chat_id"] == -200
 
 

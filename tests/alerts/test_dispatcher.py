@@ -262,6 +262,38 @@ def test_what_was_overtaken_by_worse_news_is_not_sent_later(play: Callable[[Play
     play(scene)
 
 
+def test_what_follows_a_message_knows_it_also_after_a_restart(play: Callable[[Play], None]) -> None:
+    """As what the service knows the first message about an incident stands in the outbox, not in memory."""
+
+    async def scene(place: House) -> None:
+        ids = iter(range(501, 600))
+        service = FakeService(place.clock, lambda _: Sent(f"{next(ids)}"))
+        for key, kind in (("open", "opened"), ("worse", "updated"), ("over", "resolved")):
+            await place.enqueue(message(key, incident="inc_1", kind=f"incident.{kind}"), message(f"{key} elsewhere"))
+            async with place.dispatching("ops", service):
+                await place.clock.sleep(60)
+        told = {notification.key: notification.first_message for _, notification, _ in service.attempts}
+        assert [told[key] for key in ("open", "worse", "over")] == ["", "501", "501"]
+        assert {told[f"{key} elsewhere"] for key in ("open", "worse", "over")} == {""}
+
+    play(scene)
+
+
+def test_a_message_about_many_incidents_is_the_first_of_none(play: Callable[[Play], None]) -> None:
+    """Else the end of one would overwrite what was said of all."""
+
+    async def scene(place: House) -> None:
+        service = FakeService(place.clock, lambda _: Sent("501"), for_people=True)
+        await place.enqueue(*(message(f"m{n}", incident=f"inc_{n}") for n in range(9)))
+        async with place.dispatching("ops", service) as dispatcher:
+            await place.clock.sleep(60)
+            await place.enqueue(message("over", incident="inc_3", kind="incident.resolved"), wake=[dispatcher])
+            await place.clock.sleep(60)
+        assert [notification.first_message for _, notification, _ in service.attempts] == ["", ""]
+
+    play(scene)
+
+
 def test_a_channel_that_hangs_changes_nothing_on_another(play: Callable[[Play], None]) -> None:
     async def scene(place: House) -> None:
         hanging, healthy = FakeService(place.clock, hangs=True), FakeService(place.clock)

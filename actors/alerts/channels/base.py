@@ -8,7 +8,9 @@ from actors.store.records import Notification
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The service has taken it."""
+    """The service has taken it. `message`: as what it knows it, where later messages can be joined to it."""
+
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)

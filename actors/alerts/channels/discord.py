@@ -7,7 +7,6 @@ from yarl import URL
 
 from actors.alerts.channels.base import Outcome, RateLimit, RetryLater, Sent
 from actors.alerts.channels.http import Answer, HttpClient, json_object
-from actors.alerts.channels.memory import MessageIds
 from actors.alerts.messages import RESOLVED, clipped, headline, mood
 from actors.store.records import Json, Notification
 
@@ -25,7 +24,6 @@ class DiscordChannel:
     def __init__(self, url: str, *, public_only: bool = False) -> None:
         self._url = URL(url)
         self._http = HttpClient(public_only=public_only)
-        self._told = MessageIds()
 
     async def open(self) -> None:
         """Make the session."""
@@ -37,16 +35,12 @@ class DiscordChannel:
 
     async def send(self, notification: Notification) -> Outcome:
         """A new message, or an edit of the one that told of the incident first."""
-        first = self._told.get(notification.incident)
+        first = notification.first_message
         if first and notification.kind == RESOLVED:
             edited = await self._request("PATCH", self._url / "messages" / first, notification.payload)
             if isinstance(edited, RetryLater) or edited.status != 404:  # 404: somebody deleted the message
                 return _outcome(edited)
-        answer = await self._request("POST", self._url.update_query(wait="true"), notification.payload)
-        outcome = _outcome(answer)
-        if isinstance(answer, Answer) and isinstance(outcome, Sent):
-            self._told.put(notification.incident, str(json_object(answer.body)["id"]))
-        return outcome
+        return _outcome(await self._request("POST", self._url.update_query(wait="true"), notification.payload))
 
     async def _request(self, method: str, url: URL, payload: Json) -> Answer | RetryLater:
         body = orjson.dumps(rendered(payload))
@@ -57,8 +51,8 @@ def _outcome(answer: Answer | RetryLater) -> Outcome:
     if isinstance(answer, RetryLater):
         return answer
     said = json_object(answer.body)
-    if answer.status == 200 and "id" not in said:
-        return RetryLater("HTTP 200, but not Discord's answer")
+    if answer.status == 200:
+        return Sent(str(said["id"])) if "id" in said else RetryLater("HTTP 200, but not Discord's answer")
     if answer.status == 429 and isinstance(said.get("retry_after"), int | float):
         return RetryLater("HTTP 429", float(said["retry_after"]))
     return answer.outcome

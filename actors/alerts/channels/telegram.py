@@ -7,7 +7,6 @@ import orjson
 
 from actors.alerts.channels.base import Outcome, RateLimit, RetryLater, Sent
 from actors.alerts.channels.http import HttpClient, json_object
-from actors.alerts.channels.memory import MessageIds
 from actors.alerts.messages import clipped, headline
 from actors.store.records import Json, Notification
 
@@ -26,7 +25,6 @@ class TelegramChannel:
         self._url = f"{base_url.rstrip('/')}/bot{token}/sendMessage"
         self._chat_id = chat_id
         self._http = HttpClient()
-        self._told = MessageIds()
 
     async def open(self) -> None:
         """Make the session."""
@@ -44,8 +42,7 @@ class TelegramChannel:
             return answer
         said = json_object(answer.body)
         if said.get("ok") is True:
-            self._told.put(notification.incident, str(said["result"]["message_id"]))
-            return Sent()
+            return Sent(str(said["result"]["message_id"]))
         parameters = said.get("parameters") or {}
         if moved_to := parameters.get("migrate_to_chat_id"):
             self._chat_id = moved_to
@@ -61,8 +58,9 @@ class TelegramChannel:
             "parse_mode": "HTML",
             "link_preview_options": {"is_disabled": True},
         }
-        if first := self._told.get(notification.incident):
-            message["reply_parameters"] = {"message_id": int(first), "allow_sending_without_reply": True}
+        if notification.first_message:
+            first = int(notification.first_message)
+            message["reply_parameters"] = {"message_id": first, "allow_sending_without_reply": True}
         return message
 
 
