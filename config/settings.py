@@ -116,6 +116,7 @@ class Billing(Section):
 
     listen: Address = "127.0.0.1:8787"
     store_raw: Literal["redacted", "full", "none"] = "redacted"
+    api_url: str | None = None  # null: Stripe's own API
     tenants: tuple[Tenant, ...] = ()
     alerts: BillingAlerts = BillingAlerts()
 

@@ -13,6 +13,7 @@ import structlog
 
 from actors.alerts.dispatcher import Dispatcher, Wake
 from actors.alerts.incidents import IncidentBook
+from actors.billing.backfill import Backfiller, Backfills, Look
 from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
 from actors.billing.scorer import Scorer
@@ -32,8 +33,10 @@ from actors.store.store import SqliteStore
 from config.errors import UserError
 from config.load import unknown_names
 from config.settings import Settings
+from config.tenants import with_added
 from config.types import host_port
 from daemon import __version__, report, systemd, wiring
+from daemon.account_office import AccountOffice
 from daemon.alarms import Alarms, alarm_box, of_store, of_supervision
 from daemon.control import Control
 from daemon.control import bind as bind_control
@@ -81,7 +84,8 @@ class Daemon:
         logs: Logs,
         config: Path | None = None,
     ) -> None:
-        self._settings, self._logs = settings, logs
+        self._configured = self._settings = settings  # as the file says; and with the tenants that were added to it
+        self._logs = logs
         self._public, self._control = public, control
         self._clock, self._rng = clock, rng
         self._channels = wiring.channels(settings, clock)
@@ -91,6 +95,15 @@ class Daemon:
         self.store = SqliteStore(settings.data_dir, on_trouble=self._on_store_trouble)
         self.gate = Gate(self.store, clock, wiring.tenants(settings), archive=settings.billing.store_raw)
         self._reload = Reload(settings, config, self._apply)
+        self._backfills = Backfills(self.store, clock, lambda: wiring.accounts(self._settings))
+        self._accounts = AccountOffice(
+            store=self.store,
+            clock=clock,
+            rng=rng,
+            backfills=self._backfills,
+            configured=lambda: self._configured,
+            apply=lambda: self._apply(self._configured),
+        )
         self.office = Office(
             store=self.store,
             clock=clock,
@@ -135,7 +148,7 @@ class Daemon:
             ),
             child("alarms", lambda: Alarms(store, self._clock), mailbox=self._alarms, stuck_s=STORE_STUCK_S),
             child("janitor", self._janitor),
-            child("control", lambda: Control(self._control, self.office)),
+            child("control", lambda: Control(self._control, self.office, self._accounts)),
             supervisor("alerts", one_for_one, *dispatchers),
             supervisor(
                 "billing",
@@ -151,9 +164,10 @@ class Daemon:
                     critical=True,
                     intensity=20,
                 ),
-                child("rules", lambda: RulesLogged(lambda: self._log_rules(self._settings))),
+                child("rules", lambda: RulesLogged(lambda: self._apply(self._configured))),
                 child("ticker", lambda: Ticker(store, self._clock)),
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
+                child("backfill", self._backfiller, mailbox=self._backfills.asked),
             ),
         )
 
@@ -179,21 +193,33 @@ class Daemon:
         self._watch = Watch(self._book)
         return Scorer(self.store, self._watch, self._clock, self._wake)
 
+    def _backfiller(self) -> Backfiller:
+        base = self._settings.billing.api_url
+        return Backfiller(self._backfills, self.store, self._clock, self._rng, self.gate, base=base)
+
     def _wake(self, channels: Iterable[str]) -> None:
         for name in channels:
             if name in self._outbox:
                 self._outbox[name].offer(Wake())
 
     async def _apply(self, settings: Settings) -> None:
-        """Put settings in force whose live part is new. Raises UserError, and changes nothing, if the log is closed."""
+        """Put what the file says in force, and the tenants that were added to it.
+
+        Raises UserError, and changes nothing, if the log is closed.
+        """
         try:
+            added = {one.name: one.settings for one in await self.store.accounts.tenants()}
+            configured, (settings, _) = settings, with_added(settings, added)
             await self._log_rules(settings)
         except StoreUnavailable as error:
             raise UserError(f"the new settings could not be written to the log: {error}; nothing was changed") from None
-        self._settings = settings
+        self._configured, self._settings = configured, settings
         self._logs.level = settings.logging.level
         self._book.reroute(wiring.routing(settings))
         self.gate.reconfigure(wiring.tenants(settings))
+        for account in wiring.accounts(settings):
+            if account.tenant not in self._backfills.probes:
+                self._backfills.asked.offer(Look(account.tenant))
 
     async def _log_rules(self, settings: Settings) -> None:
         """The rules are an input of every decision: where the log knows others, or none, it is told."""

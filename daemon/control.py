@@ -16,6 +16,7 @@ from aiohttp import web
 from actors.kernel.actor import Actor
 from config.errors import UserError
 from daemon import __version__
+from daemon.account_office import AccountOffice
 from daemon.office import LIMIT_MAX, Office
 
 log = structlog.get_logger()
@@ -29,9 +30,10 @@ SAYS = {"Nightdesk-Version": __version__}
 class Control(Actor[None]):
     """Serves the office on a listening Unix socket, which outlives this actor."""
 
-    def __init__(self, listening: socket.socket, office: Office) -> None:
+    def __init__(self, listening: socket.socket, office: Office, accounts: AccountOffice) -> None:
         self._listening = listening
         self._office = office
+        self._accounts = accounts
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -45,6 +47,8 @@ class Control(Actor[None]):
             "/events": self._events,
             "/mrr": self._mrr,
             "/dead-letters": self._json(self._office.dead_letters),
+            "/tenants": self._json(self._accounts.tenants),
+            "/backfill": self._backfill,
         }
         changes = {
             "/ack": self._office.ack,
@@ -56,6 +60,11 @@ class Control(Actor[None]):
             "/loglevel": self._office.loglevel,
             "/test-alert": self._office.test_alert,
             "/dead-letters/replay": self._office.revive,
+            "/tenants/add": self._accounts.add,
+            "/tenants/rotate-secret": self._accounts.rotate,
+            "/tenants/remove": self._accounts.remove,
+            "/tenants/register-endpoint": self._accounts.register_endpoint,
+            "/backfill": self._accounts.backfill,
         }
         app.add_routes([web.get(path, handler) for path, handler in reads.items()])
         app.add_routes([web.post(path, self._change(act)) for path, act in changes.items()])
@@ -99,6 +108,9 @@ class Control(Actor[None]):
         moment = None if at is None else self._office.moment(at, "at")
         return _respond(await self._office.mrr(request.query.get("tenant"), moment))
 
+    async def _backfill(self, request: web.Request) -> web.Response:
+        return _respond(await self._accounts.progress(request.query.get("tenant")))
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
         limit = request.query.get("limit")
         if limit is not None and (not limit.isdecimal() or int(limit) > LIMIT_MAX):
@@ -138,6 +150,7 @@ def _respond(answer: dict[str, Any], *, status: int = 200) -> web.Response:
 
 
 def _scalars(body: dict[str, Any]) -> dict[str, Any]:
+    """What of an order is logged. Secrets come within objects, and so never are."""
     return {f"arg_{key}": value for key, value in body.items() if isinstance(value, (str, int, float))}
 
 

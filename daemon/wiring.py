@@ -15,6 +15,7 @@ from actors.alerts.channels.telegram import TelegramChannel
 from actors.alerts.channels.webhook import WebhookChannel
 from actors.alerts.routing import QuietHours, Route, Routing
 from actors.billing import webhook
+from actors.billing.backfill import Account
 from actors.kernel.clock import Clock
 from actors.store.records import Severity
 from config import settings as said
@@ -37,6 +38,7 @@ def routing(settings: Settings) -> Routing:
         quiet_hours=None
         if quiet is None
         else QuietHours(time.fromisoformat(quiet.start), time.fromisoformat(quiet.end), ZoneInfo(quiet.timezone)),
+        digests=settings.alerts.digest.every is not None,
     )
 
 
@@ -86,6 +88,19 @@ def tenants(settings: Settings) -> list[webhook.Tenant]:
     ]
 
 
+def accounts(settings: Settings) -> list[Account]:
+    """Whose Stripe account may be asked."""
+    return [
+        Account(
+            tenant=tenant.name,
+            token=tenant.token.get_secret_value() if tenant.token else None,
+            api_key=tenant.api_key.get_secret_value(),
+        )
+        for tenant in settings.billing.tenants
+        if tenant.api_key is not None
+    ]
+
+
 def rules(settings: Settings) -> dict[str, dict[str, Any]]:
     """The fixed rules and the sensitivity of every tenant, as they stand in the log."""
     billing = settings.billing
@@ -100,7 +115,6 @@ def without_effect(settings: Settings) -> list[str]:
         "watch.uptime": bool(settings.watch.uptime),
         "alerts.digest": settings.alerts.digest not in (said.Digest(), said.Digest(every=None)),
         "web.listen": settings.web.listen not in (said.Web().listen, None),
-        "billing.tenants.api_key": any(tenant.api_key for tenant in tenants),
         "billing.tenants.read_key": any(tenant.read_key for tenant in tenants),
     }
     return [key for key, is_set in keys.items() if is_set]

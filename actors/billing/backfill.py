@@ -136,6 +136,8 @@ class Backfiller(Actor[Look]):
     async def run(self) -> None:
         """For ever."""
         wanted: set[str | None] = {None}
+        if self.mailbox.depth:
+            self.mailbox.done(len(await self.mailbox.take()))  # the first round looks at all
         while True:
             await self._round([one for one in self._board.accounts() if None in wanted or one.tenant in wanted])
             wanted = {None}

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from config.errors import BadInput, UserError
 from config.paths import SYSTEM_DATA_DIR, SYSTEM_SOCKET
+from daemon.cli.secret_input import SIGNING, ask_secret, from_variable
 from daemon.cli.words import Commands
 
 SERVICE_CONFIGS = Path("/etc")
@@ -127,7 +127,7 @@ def init(arguments: argparse.Namespace) -> int:
     if path.exists():
         raise UserError(f"{path}: exists already; choose another name")
     tenant = arguments.tenant or _ask("A short name for the Stripe account", "main")
-    secret = _secret(arguments.secret_from)
+    secret = ask_secret(SIGNING, arguments.secret_from)
     own_token = token(24)
     channel = _channel(_webhook(arguments))
     of_service = path.absolute().is_relative_to(SERVICE_CONFIGS)
@@ -161,19 +161,9 @@ def init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _secret(variable: str | None) -> str:
-    if variable is not None:
-        return _variable("--secret-from", variable)
-    if not sys.stdin.isatty():
-        raise BadInput("the signing secret is missing; name a variable that holds it with --secret-from")
-    from getpass import getpass  # noqa: PLC0415 - only a terminal is asked
-
-    return getpass("The endpoint's signing secret (whsec_…, from Stripe → Developers → Webhooks): ").strip()
-
-
 def _webhook(arguments: argparse.Namespace) -> str:
     if arguments.webhook_from is not None:
-        return _variable("--webhook-from", arguments.webhook_from)
+        return from_variable("--webhook-from", arguments.webhook_from)
     return arguments.webhook or _ask("Where to tell incidents: the address of a webhook, Slack's or Discord's too", "")
 
 
@@ -183,12 +173,6 @@ def _channel(url: str) -> str:
         return "{name: terminal, type: console}"
     kind = next((kind for kind, beginning in SERVICES.items() if url.startswith(beginning)), "webhook")
     return f"{{name: {'ops' if kind == 'webhook' else kind}, type: {kind}, url: {json.dumps(url)}}}"
-
-
-def _variable(flag: str, name: str) -> str:
-    if not os.environ.get(name):
-        raise BadInput(f"{flag}: the environment variable {name} is not set")
-    return os.environ[name]
 
 
 def _ask(question: str, default: str) -> str:

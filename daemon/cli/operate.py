@@ -146,7 +146,8 @@ def _state(row: dict[str, Any]) -> str:
     return "acked" if row["state"] == "open" and row["acked"] else str(row["state"])
 
 
-def _change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done: str) -> int:
+def change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done: str) -> int:
+    """Order it, and say `done` with what the daemon answers."""
     answer = connect(arguments).post(path, body)
     if arguments.json:
         emit(answer)
@@ -157,23 +158,23 @@ def _change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done
 
 def ack(arguments: argparse.Namespace) -> int:
     """Acknowledge an incident."""
-    return _change(arguments, "/ack", {"id": arguments.id}, "{id} is acknowledged")
+    return change(arguments, "/ack", {"id": arguments.id}, "{id} is acknowledged")
 
 
 def false_positive(arguments: argparse.Namespace) -> int:
     """Mark an incident as a false positive."""
-    return _change(arguments, "/false-positive", {"id": arguments.id}, "{id} is marked as a false positive")
+    return change(arguments, "/false-positive", {"id": arguments.id}, "{id} is marked as a false positive")
 
 
 def snooze(arguments: argparse.Namespace) -> int:
     """Silence an incident for a while."""
     body = {"id": arguments.id, "duration": arguments.duration}
-    return _change(arguments, "/snooze", body, "{id} is silent until {snoozed_until}")
+    return change(arguments, "/snooze", body, "{id} is silent until {snoozed_until}")
 
 
 def restart(arguments: argparse.Namespace) -> int:
     """Restart an actor."""
-    return _change(arguments, "/restart", {"actor": arguments.actor}, "{actor} was restarted")
+    return change(arguments, "/restart", {"actor": arguments.actor}, "{actor} was restarted")
 
 
 def reload(arguments: argparse.Namespace) -> int:
@@ -191,7 +192,7 @@ def reload(arguments: argparse.Namespace) -> int:
 def backup(arguments: argparse.Namespace) -> int:
     """Copy the database."""
     body = {"target": str(arguments.target.absolute())}
-    return _change(arguments, "/backup", body, "{target}: {bytes} bytes")
+    return change(arguments, "/backup", body, "{target}: {bytes} bytes")
 
 
 def test_alert(arguments: argparse.Namespace) -> int:
@@ -206,7 +207,7 @@ def test_alert(arguments: argparse.Namespace) -> int:
 
 def loglevel(arguments: argparse.Namespace) -> int:
     """Change the level of the log."""
-    return _change(arguments, "/loglevel", {"level": arguments.level}, "lines of level {level} and above are logged")
+    return change(arguments, "/loglevel", {"level": arguments.level}, "lines of level {level} and above are logged")
 
 
 def dead_letters(arguments: argparse.Namespace) -> int:
@@ -214,7 +215,7 @@ def dead_letters(arguments: argparse.Namespace) -> int:
     if arguments.action == "replay":
         if arguments.id is None:
             raise BadInput("which one? nightdesk dead-letters lists them")
-        return _change(arguments, "/dead-letters/replay", {"id": arguments.id}, "dead letter {id} is read once more")
+        return change(arguments, "/dead-letters/replay", {"id": arguments.id}, "dead letter {id} is read once more")
     rows = connect(arguments).get("/dead-letters")["dead_letters"]
     if arguments.json:
         for row in rows:
