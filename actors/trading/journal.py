@@ -21,10 +21,22 @@ from actors.trading.words import (
     Split,
     Told,
     Verdict,
+    WarmedUp,
 )
 
 Word: TypeAlias = (
-    Intent | Verdict | OrderPlaced | OrderMoved | Booked | IntentOver | Told | Funded | Split | Decided | Passed
+    Intent
+    | Verdict
+    | OrderPlaced
+    | OrderMoved
+    | Booked
+    | IntentOver
+    | Told
+    | Funded
+    | Split
+    | Decided
+    | Passed
+    | WarmedUp
 )
 
 KINDS: dict[type[Word], int] = {
@@ -39,6 +51,7 @@ KINDS: dict[type[Word], int] = {
     Split: 18,
     Decided: 19,
     Passed: 20,
+    WarmedUp: 21,
 }
 """Stored: never renumber. Below 10 are the market's: `DeskKind`."""
 
@@ -67,6 +80,7 @@ _READERS: dict[int, Callable[[dict[str, Any]], Word]] = {
         **data | {"enter": tuple((symbol, score) for symbol, score in data["enter"]), "leave": tuple(data["leave"])}
     ),
     20: lambda data: Passed(**data),
+    21: lambda data: WarmedUp(**data | {"strategies": tuple(data["strategies"])}),
 }
 
 

@@ -182,3 +182,16 @@ class Passed:
     bar_time: int
     at: int
     why: str
+
+
+@frozen
+class WarmedUp:
+    """The past of these strategies follows: blocks of `timeframe` (microseconds) that start before `until`.
+
+    Their signals begin anew from the first of them; books, and what was decided before, stay.
+    """
+
+    strategies: tuple[str, ...]
+    timeframe: int
+    until: int
+    at: int
