@@ -234,13 +234,26 @@ def parse_timeframe(text: str) -> int:
     return int(text[:-1]) * units[text[-1]]
 
 
+def timeframe_text(micros: int) -> str:
+    """15m, 2h, 1d; what is no whole number of minutes in seconds."""
+    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
+        if micros % unit == 0:
+            return f"{micros // unit}{letter}"
+    return f"{micros / 1_000_000:g}s"
+
+
+def adjusted_scale(lowest: Floats) -> Ints:
+    """Units per dollar for adjusted series whose lowest prices, in dollars, are these: six digits remain."""
+    digits = np.ceil(np.log10(LEAST_UNITS_WHEN_ADJUSTED / lowest)).clip(4, 12)
+    return (10**digits).astype(np.int64)
+
+
 def _price_scale(symbols: Sequence[str], symbol: Ints, low: Floats, adjustment: str) -> Ints:
     scale = np.full(len(symbols), RAW_UNITS_PER_DOLLAR, np.int64)
     if adjustment != "raw":
         lowest = np.full(len(symbols), float(LEAST_UNITS_WHEN_ADJUSTED))
         np.minimum.at(lowest, symbol, low)
-        digits = np.ceil(np.log10(LEAST_UNITS_WHEN_ADJUSTED / lowest)).clip(4, 12)
-        scale = (10**digits).astype(np.int64)
+        scale = adjusted_scale(lowest)
     vanishing = np.flatnonzero(np.rint(low * scale[symbol]) < 1)
     if vanishing.size:
         name, price, unit = symbols[symbol[vanishing[0]]], low[vanishing[0]], 1 / scale[symbol[vanishing[0]]]

@@ -6,10 +6,27 @@ import numpy as np
 
 from config.errors import BadInput
 from strategies.bars import Bars, carry_forward, parse_timeframe
-from strategies.sessions import DAY, MINUTE
+from strategies.sessions import DAY, MINUTE, Micros, exchange_dates, sessions_of
 
 NONE_LOWER = np.iinfo(np.int64).min
 NONE_HIGHER = np.iinfo(np.int64).max
+OUTSIDE = np.iinfo(np.int64).min
+
+
+def can_make(timeframe: int, length: int) -> bool:
+    """Whether bars of `length` µs can be put together from those of `timeframe`."""
+    return timeframe <= length <= DAY and (length == DAY or length % timeframe == 0)
+
+
+def slots(times: Micros, timeframe: int, length: int) -> Micros:
+    """The start of the longer bar that each bar time belongs to, (time,); OUTSIDE where there is no session.
+
+    Longer bars are counted from their session's open; a day's is the session.
+    """
+    opens, closes = sessions_of(exchange_dates(times, timeframe))
+    # A bar that runs across the open belongs to the session: bars of a clock's hour begin half an hour before it.
+    inside = (times + timeframe > opens) & (times < closes)
+    return np.where(inside, opens + np.maximum(times - opens, 0) // length * length, OUTSIDE)
 
 
 def resample(bars: Bars, timeframe: str) -> Bars:
@@ -21,16 +38,15 @@ def resample(bars: Bars, timeframe: str) -> Bars:
     length = parse_timeframe(timeframe)
     if length == bars.timeframe:
         return bars
-    if length > DAY or length < bars.timeframe or (length != DAY and length % bars.timeframe):
+    if not can_make(bars.timeframe, length):
         raise BadInput(f"timeframe {timeframe}: cannot be made of bars of {bars.timeframe / MINUTE:g} minutes")
-    # A bar that runs across the open belongs to the session: bars of a clock's hour begin half an hour before it.
-    rows = np.flatnonzero((bars.times + bars.timeframe > bars.session_open) & (bars.times < bars.session_close))
+    slot = slots(bars.times, bars.timeframe, length)
+    rows = np.flatnonzero(slot != OUTSIDE)
     if not rows.size:
         raise BadInput(f"timeframe {timeframe}: no bar lies inside a session of the exchange")
 
-    opens, present = bars.session_open[rows], bars.present[rows]
-    slots = opens + np.maximum(bars.times[rows] - opens, 0) // length * length
-    times, starts = np.unique(slots, return_index=True)
+    present = bars.present[rows]
+    times, starts = np.unique(slot[rows], return_index=True)
     has_bar = np.logical_or.reduceat(present, starts)
     place = np.arange(len(rows))[:, None]
     last = np.maximum.reduceat(np.where(present, place, 0), starts)

@@ -14,14 +14,13 @@ from config.errors import BadInput, UserError
 from daemon.cli.backtest_output import as_json, as_text
 from strategies.bar_files import read_bars
 from strategies.bar_gates import doubts
-from strategies.bars import Bars, parse_timeframe
+from strategies.bars import Bars, parse_timeframe, timeframe_text
 from strategies.base import Overlay, Strategy
 from strategies.lab.audit import look_ahead, sample
 from strategies.lab.backtest import Progress, backtest
 from strategies.lab.costs import parse_costs
 from strategies.lab.metrics import Metrics
 from strategies.lab.result import Account, Result
-from strategies.lab.summary import timeframe_text
 from strategies.registry import NAMES, load, parse_params
 from strategies.resample import resample
 from strategies.sector_rotation import SectorRotation

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from strategies.bars import Bars
+from strategies.bars import Bars, timeframe_text
 from strategies.lab.costs import Costs
 from strategies.lab.metrics import Metrics
 from strategies.lab.result import Result
 from strategies.lab.trades import REASONS, Floats
-from strategies.sessions import DAY, HOUR, MINUTE
+from strategies.sessions import DAY
 
 UNDEFINED = "-"
 
@@ -132,14 +132,6 @@ def moment(time: np.int64, bars: Bars) -> str:
 def some(names: Sequence[str], most: int = 6) -> str:
     """The first few names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def timeframe_text(micros: int) -> str:
-    """15m, 2h, 1d; what is no whole number of minutes in seconds."""
-    for unit, letter in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
-        if micros % unit == 0:
-            return f"{micros // unit}{letter}"
-    return f"{micros / 1_000_000:g}s"
 
 
 def money(dollars: float | None) -> str:

@@ -1,0 +1,204 @@
+"""History of bars on disk: compact columns for each feed, timeframe and period, listed in one manifest.
+
+The manifest is replaced in one step, and the folders that it lists never change: whoever reads sees the store as it was
+before a write or as it is after it, never a mixture, also when the writer is killed in between.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import orjson
+
+from config.errors import UserError
+from strategies.bar_columns import NAMES, Column, Part, PartName, Series, joined, replace_file, write_part
+from strategies.bars import timeframe_text
+from strategies.sessions import DAY, HOUR
+
+MANIFEST = "manifest.json"
+ACTIONS = "actions.csv"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where bars came from. `accepted`: for each gate that they were waved through, what it said."""
+
+    text: str
+    at: str = ""  # RFC 3339
+    by: str = ""
+    accepted: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+Range = tuple[int, int, int]
+"""Bars that start from the first time to the second, both included, came from the source of that number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the store holds. `ranges`: feed and timeframe (as in "iex/1m") → symbol → ranges, ascending."""
+
+    generation: int = 0
+    parts: tuple[Part, ...] = ()
+    sources: tuple[Source, ...] = ()
+    ranges: Mapping[str, Mapping[str, Sequence[Range]]] = field(default_factory=dict)
+
+    def find(self, feed: str, timeframe: int) -> list[Part]:
+        """The parts of a feed and timeframe, in order of time."""
+        found = [part for part in self.parts if (part.feed, part.timeframe) == (feed, timeframe)]
+        return sorted(found, key=lambda part: part.period)
+
+
+class BarStore:
+    """A folder of bars. One process writes at a time, any number read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def is_one(path: Path) -> bool:
+        """Whether there is a store in this folder."""
+        return (path / MANIFEST).is_file()
+
+    def manifest(self) -> Manifest:
+        """What it holds now; a store that is not there yet holds nothing. Raises UserError for one that is damaged."""
+        path = self.folder / MANIFEST
+        try:
+            return _manifest(orjson.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return Manifest()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: cannot be read as a bar store's manifest ({error})") from error
+
+    @contextmanager
+    def opened(self, feed: str, timeframe: int) -> Iterator[list[tuple[Part, dict[str, Column]]]]:
+        """The parts of a feed and timeframe with their columns mapped, all of one moment, in order of time."""
+        while True:
+            manifest = self.manifest()
+            try:
+                mapped = [(part, part.columns(self.folder)) for part in manifest.find(feed, timeframe)]
+            except FileNotFoundError:
+                if self.manifest().generation == manifest.generation:
+                    raise UserError(f"{self.folder}: files that its manifest lists are missing") from None
+                continue  # replaced while we looked
+            yield mapped
+            return
+
+    def series(self, feed: str, timeframe: int, symbol: str) -> Series:
+        """All bars of one symbol; none where it has none."""
+        with self.opened(feed, timeframe) as parts:
+            pieces = [part.series(columns, symbol) for part, columns in parts]
+        empty = np.zeros(0, np.int64)
+        return Series(*(np.concatenate([empty, *(getattr(piece, name) for piece in pieces)]) for name in NAMES))
+
+    def add(self, feed: str, timeframe: int, series: Mapping[str, Series], source: Source) -> None:
+        """Merge bars into the store, all or none; where it has a bar already, the new one replaces it.
+
+        Raises UserError when another process is writing.
+        """
+        series = {symbol: bars for symbol, bars in series.items() if len(bars)}
+        with self._writing():
+            manifest = self.manifest()
+            parts = {part.folder: part for part in manifest.parts}
+            olds = {part.period: part for part in manifest.find(feed, timeframe)}
+            for period, fresh in _by_period(series, timeframe).items():
+                old = olds.get(period)
+                folder = f"{feed}/{timeframe_text(timeframe)}/{period}.{manifest.generation + 1}"
+                symbols = {*fresh, *(old.rows if old else ())}
+                name = PartName(folder, feed, timeframe, period)
+                parts[folder] = write_part(self.folder, name, [*symbols], self._merged(old, fresh))
+                if old is not None:
+                    del parts[old.folder]
+            told = _with_source(manifest, feed, timeframe, series, source)
+            self._replace(replace(told, generation=manifest.generation + 1, parts=tuple(parts.values())))
+
+    def _merged(self, old: Part | None, fresh: Mapping[str, Series]) -> Callable[[str], Series]:
+        if old is None:
+            return fresh.__getitem__
+        columns = old.columns(self.folder)
+
+        def merged(symbol: str) -> Series:
+            kept = old.series(columns, symbol)
+            return joined(kept, fresh[symbol]) if symbol in fresh else kept
+
+        return merged
+
+    def _replace(self, manifest: Manifest) -> None:
+        holds = {name: getattr(manifest, name) for name in Manifest.__slots__}
+        replace_file(self.folder / MANIFEST, orjson.dumps({"format": FORMAT} | holds))
+        self._sweep(manifest)
+
+    def _sweep(self, manifest: Manifest) -> None:
+        """Remove the folders that are not listed: replaced ones, and those of a writer that was killed."""
+        listed = {self.folder / part.folder for part in manifest.parts}
+        for folder in self.folder.glob("*/*/*"):
+            if folder not in listed:
+                rmtree(folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sweep(self.manifest())
+            yield
+        except BlockingIOError:
+            raise UserError(f"{self.folder}: another nightdesk is writing bars; try again in a moment") from None
+        finally:
+            os.close(file)
+
+
+def _manifest(data: dict[str, Any]) -> Manifest:
+    if data["format"] != FORMAT:
+        raise ValueError(f"format {data['format']}, and this nightdesk knows {FORMAT}")
+    parts = tuple(Part(**part) for part in data["parts"])
+    return Manifest(data["generation"], parts, tuple(Source(**one) for one in data["sources"]), data["ranges"])
+
+
+def _by_period(series: Mapping[str, Series], timeframe: int) -> dict[str, dict[str, Series]]:
+    """The bars by period, of a size that can be written anew every night: some 4 million bars of 500 symbols."""
+    if timeframe >= DAY:
+        return {"all": dict(series)}
+    length = "datetime64[Y]" if timeframe >= HOUR else "datetime64[M]"
+    cut: dict[str, dict[str, Series]] = {}
+    for symbol, bars in series.items():
+        periods, starts = np.unique(bars.time.astype("datetime64[us]").astype(length), return_index=True)
+        for period, start, stop in zip(periods, starts, [*starts[1:], len(bars)], strict=True):
+            cut.setdefault(str(period), {})[symbol] = bars.rows(slice(start, stop))
+    return cut
+
+
+def _with_source(
+    manifest: Manifest, feed: str, timeframe: int, series: Mapping[str, Series], source: Source
+) -> Manifest:
+    """The manifest with the ranges of these bars told of."""
+    sources = manifest.sources if source in manifest.sources else (*manifest.sources, source)
+    number = sources.index(source)
+    name = f"{feed}/{timeframe_text(timeframe)}"
+    ranges = dict(manifest.ranges.get(name, {}))
+    for symbol, bars in series.items():
+        ranges[symbol] = _ranges(ranges.get(symbol, ()), (int(bars.time[0]), int(bars.time[-1]), number))
+    return replace(manifest, sources=sources, ranges={**manifest.ranges, name: ranges})
+
+
+def _ranges(before: Sequence[Range], fresh: Range) -> list[Range]:
+    """Ranges ascending, the fresh one among them; it counts where they overlap."""
+    first, last, _ = fresh
+    kept = [fresh]
+    for since, until, source in before:
+        if since < first:
+            kept.append((since, min(until, first - 1), source))
+        if until > last:
+            kept.append((max(since, last + 1), until, source))
+    told: list[Range] = []
+    for since, until, source in sorted(kept):
+        continues = told and told[-1][2] == source
+        told.append((told.pop()[0] if continues else since, until, source))
+    return told
