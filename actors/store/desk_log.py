@@ -70,6 +70,7 @@ class DeskLog:
     ) -> int:
         """Commit inputs, all or none, and with them how far a reader has read and its state as of there.
 
+        Parts of the state that are not given stay as they were saved before.
         Returns the seq of the last input (they are numbered without gaps), 0 without any. Raises Known,
         StoreUnavailable, and ValueError or TypeError for what cannot be kept.
         """
@@ -201,6 +202,8 @@ def _advance(connection: sqlite3.Connection, reader: str, seq: int, parts: Parts
         "INSERT OR REPLACE INTO desk_snapshots (reader, part, version, seq, state) VALUES (?, ?, ?, ?, ?)",
         [(reader, part, version, seq, state) for part, (version, state) in parts.items()],
     )
+    if parts:  # those that are not among them have not changed since
+        connection.execute("UPDATE desk_snapshots SET seq = ? WHERE reader = ?", (seq, reader))
 
 
 def _cursor(connection: sqlite3.Connection, reader: str) -> int:
