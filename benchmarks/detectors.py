@@ -18,7 +18,8 @@ from actors.billing.detectors import DETECTORS
 from actors.billing.events import normalise
 from actors.billing.projection import Projector
 from actors.billing.replay import Replay
-from actors.billing.watch import TenantWatch, Watch
+from actors.billing.tenant_watch import TenantWatch
+from actors.billing.watch import Watch
 from actors.kernel.clock import SECOND, chance
 from actors.store.records import Kind, LogEntry
 from benchmarks.machine import machine

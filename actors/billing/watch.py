@@ -1,18 +1,17 @@
 """The watch: a pure fold over the log. Equal logs give equal incidents, live, after a restart and in a replay."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from zlib import compress, decompress
 
 import orjson
 
-from actors.billing.attempts import Attempts
-from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetector, Over, Rules
+from actors.billing.detectors.base import NEVER, Over
 from actors.billing.detectors.evidence import ago
 from actors.billing.events import normalise
-from actors.billing.facts import Attempt, Fact, InvoiceAttempt, InvoiceState, SignaturesFailed, SubscriptionState
+from actors.billing.facts import Fact, SignaturesFailed
 from actors.billing.ledger import Ledger
+from actors.billing.tenant_watch import TenantWatch
 from actors.kernel.clock import SECOND
 from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
 
@@ -30,24 +29,6 @@ GONE = (0, b"")
 
 DEFLATED = 400, 20_000
 """Bytes of JSON between which a part of a snapshot is deflated."""
-
-LEDGER = "ledger:"
-"""Before the id of a subscription: the name of its part of a snapshot."""
-
-READERS: dict[type[Fact], tuple[int, ...]] = {
-    fact: tuple(index for index, detector in enumerate(DETECTORS) if fact in detector.reads)
-    for fact in {fact for detector in DETECTORS for fact in detector.reads}
-}
-"""Which detectors are shown which facts, as positions in DETECTORS."""
-
-TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
-"""Those that wait for a time."""
-
-TRIED = frozenset((Attempt, InvoiceAttempt))
-"""What is counted once, whoever tells it."""
-
-KEPT = frozenset((SubscriptionState, InvoiceState))
-"""What the ledger takes in."""
 
 
 class Transition(Protocol):
@@ -133,111 +114,6 @@ class Reading(NamedTuple):
 
 
 UNREMARKABLE = Reading()
-
-
-class TenantWatch:
-    """The detectors of one tenant and what they share."""
-
-    __slots__ = ("attempts", "changed", "detectors", "due", "ledger", "name", "rules", "settings", "shown")
-
-    def __init__(self, tenant: str) -> None:
-        self.name = tenant
-        self.settings: Json | None = None  # as the log last told; None: it never did
-        self.rules = Rules()
-        self.attempts = Attempts()
-        self.ledger = Ledger()
-        self.detectors = tuple(detector(tenant, self.rules) for detector in DETECTORS)
-        for detector in self.detectors:
-            if isinstance(detector, LedgerDetector):
-                detector.ledger = self.ledger
-        self.shown: set[type[Fact]] = set()  # since the last snapshot: whoever reads them has changed
-        self.changed: set[str] = set()  # the other parts that have
-        self.due = NEVER
-
-    def configure(self, settings: Json) -> None:
-        """New thresholds; all that was seen under the old ones stays."""
-        self.settings = settings
-        self.rules = Rules.of(settings)
-        self.changed.add("rules")
-        for detector in self.detectors:
-            detector.rules = self.rules
-
-    def observe(self, fact: Fact, now: int) -> list[Finding]:
-        """Show the fact to those who read its kind."""
-        kind = type(fact)
-        if kind in TRIED:
-            fact = self.attempts.admit(fact, now)
-            self.due = min(self.due, self.attempts.due)
-            kind = type(fact)
-        elif kind in KEPT:
-            self.ledger.apply(fact, now)
-        self.shown.add(kind)
-        found: list[Finding] = []
-        for index in READERS.get(kind, ()):
-            detector = self.detectors[index]
-            found += detector.observe(fact, now)
-            self.due = min(self.due, detector.due)
-        return found
-
-    def tick(self, now: int) -> Iterator[Finding]:
-        """Whatever waited for this time."""
-        if self.attempts.due <= now:
-            self.changed.add("attempts")
-            for fact in self.attempts.tick(now):
-                yield from self.observe(fact, now)
-        for detector in (self.detectors[index] for index in TIMED):
-            if detector.due <= now:
-                self.changed.add(detector.signal)
-                yield from detector.tick(now)
-
-    def set_back(self, now: int, by: int) -> None:
-        """The clock was `by` ahead."""
-        self.attempts.set_back(now, by)
-        self.ledger.set_back(now)
-        for detector in self.detectors:
-            detector.set_back(now, by)
-        self.changed |= {"attempts", *(detector.signal for detector in self.detectors)}
-        self.set_due()
-
-    def set_due(self) -> None:
-        """When the next tick has something to do; after facts it may be said to be earlier, and does nothing."""
-        self.due = min(self.attempts.due, *(self.detectors[index].due for index in TIMED))
-
-    def save(self) -> Iterator[tuple[str, int, Any]]:
-        """Name, version and state of each part that changed since the last save."""
-        if "rules" in self.changed:
-            yield "rules", 1, self.settings
-        if self.shown or "attempts" in self.changed:
-            yield "attempts", Attempts.version, self.attempts.save()
-        for id_, state in self.ledger.save():
-            yield LEDGER + id_, Ledger.version, orjson.Fragment(state)
-        for detector in self.detectors:
-            if detector.signal in self.changed or not self.shown.isdisjoint(detector.reads):
-                yield detector.signal, detector.version, detector.save()
-        self.shown.clear()
-        self.changed.clear()
-
-    def load(self, name: str, version: int, state: bytes) -> bool:
-        """One part of what was saved; False where it is of another version."""
-        if name == "rules":
-            settings = orjson.loads(state)
-            if version != 1 or not isinstance(settings, dict):
-                return False
-            self.configure(settings)
-            self.changed.clear()
-            return True
-        if name.startswith(LEDGER):
-            if version == Ledger.version:
-                self.ledger.load(name.removeprefix(LEDGER), state)
-            return version == Ledger.version
-        part: Any = self.attempts
-        if name != "attempts":
-            part = next((detector for detector in self.detectors if detector.signal == name), None)
-        if part is None or part.version != version:
-            return False
-        part.load(orjson.loads(state))
-        self.set_due()
-        return True
 
 
 def packed(state: bytes) -> bytes:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Routing
 from actors.billing.projection import Projector
-from actors.billing.watch import READERS, Watch, unpacked
+from actors.billing.tenant_watch import READERS
+from actors.billing.watch import Watch, unpacked
 from actors.store.records import DAEMON, Incident, Kind, LogEntry, Severity, State
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge, event, intent_of, invoice_of, refund
