@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from actors.billing.facts import Arrival, Attempt, Fact, RepeatedAttempt
+from actors.billing.facts import Arrival, Attempt, Fact
 from actors.billing.ledger import DAY
 from actors.billing.record import Kind, Movement
 
@@ -29,6 +29,7 @@ class Diary:
     """
 
     version = 1
+    reads = frozenset((Arrival, Attempt))
 
     def __init__(self) -> None:
         self.totals: Counter[str] = Counter()
@@ -36,8 +37,8 @@ class Diary:
         self.changed = False
 
     def observe(self, fact: Fact, now: int) -> None:
-        """Take in what was seen for the first time."""
-        if fact.at < now - NEWS or isinstance(fact, RepeatedAttempt):
+        """Take in one of the facts in `reads`, by their exact types: a repeated attempt is none."""
+        if fact.at < now - NEWS:
             return
         if isinstance(fact, Arrival):
             if (measure := COUNTED.get(fact.type)) is not None:
@@ -75,10 +76,10 @@ class Diary:
     def save(self) -> Any:
         """All of it."""
         self.changed = False
-        return [self.totals, self.days]
+        return [self.totals, [[day, counts] for day, counts in self.days.items()]]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
         totals, days = state
         self.totals = Counter(totals)
-        self.days = {int(day): counts for day, counts in days.items()}
+        self.days = dict(days)

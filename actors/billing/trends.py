@@ -7,7 +7,7 @@ proportions; both must differ by three standard errors and by a fifth.
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from statistics import fmean, pvariance
+from statistics import fmean
 from typing import NamedTuple
 
 from actors.billing.diary import DAYS, DECLINED, JOINED, LEFT, MEASURES, PAID, REFUNDED
@@ -53,7 +53,7 @@ def of_count(measure: str, counts: Sequence[int]) -> Trend | None:
     """Per day; `counts` are by day, oldest first."""
     before, recent = counts[:-RECENT], counts[-RECENT:]
     usual = fmean(before)
-    spread = max(1.0, pvariance(before) / usual) if usual else 1.0
+    spread = max(1.0, fmean((count - usual) ** 2 for count in before) / usual) if usual else 1.0
     error = sqrt(max(usual, 1 / len(before)) * spread * (1 / len(recent) + 1 / len(before)))
     return telling(Trend(measure, "", fmean(recent), usual), error, max(sum(before), sum(recent)))
 
