@@ -77,7 +77,9 @@ _READERS: dict[int, Callable[[dict[str, Any]], Word]] = {
     17: lambda data: Funded(**data),
     18: lambda data: Split(**data),
     19: lambda data: Decided(
-        **data | {"enter": tuple((symbol, score) for symbol, score in data["enter"]), "leave": tuple(data["leave"])}
+        **data
+        | {name: tuple(data[name]) for name in ("held", "leave")}
+        | {"enter": tuple((symbol, score) for symbol, score in data["enter"])}
     ),
     20: lambda data: Passed(**data),
     21: lambda data: WarmedUp(**data | {"strategies": tuple(data["strategies"])}),

@@ -160,12 +160,14 @@ class Split:
 class Decided:
     """What a strategy concluded at the close of a bar, and what its book was worth there.
 
-    `enter`: symbols to buy at their own next open, with their scores; `leave`: those held that it wants to be rid of.
+    `enter`: what its signals say to buy, with scores, whether it can or not; `held`: what it held of the symbols with a
+    bar; `leave`: those of them that its signals say to sell.
     """
 
     strategy: str
     bar_time: int
     enter: tuple[tuple[str, float], ...]
+    held: tuple[str, ...]
     leave: tuple[str, ...]
     equity: float
     cash: float

@@ -1,0 +1,124 @@
+"""One strategy as an actor: its trader's state in the log's keeping, its wishes committed before anyone acts on them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from actors.kernel.clock import Clock
+from actors.kernel.frozen import frozen
+from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry, Parts
+from actors.store.protocol import Store
+from actors.trading import trader_state
+from actors.trading.journal import KINDS, encode
+from actors.trading.quotes import QuoteBoard
+from actors.trading.reader import PAGE, DeskReader
+from actors.trading.trader import Trader
+from actors.trading.wishes import Wishes
+from actors.trading.words import WarmedUp
+
+log = structlog.get_logger()
+
+
+@frozen
+class Quoted:
+    """There are new quotes on the board."""
+
+
+@frozen
+class Failed:
+    """A strategy's own code is at fault: `error` names file and line. Empty: it is over."""
+
+    strategy: str
+    error: str
+
+
+class Runner(DeskReader):
+    """Its mailbox is a `desk_mailbox`; it takes Quoted besides.
+
+    A strategy that raises is not asked again until it is another; its book goes on being looked after.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Trader],
+        store: Store,
+        clock: Clock,
+        board: QuoteBoard,
+        session_open: Callable[[int], int | None],
+        failed: Callable[[Failed], object] = lambda _: None,
+    ) -> None:
+        """`make` gives a trader that knows nothing; `session_open` is as in `Wishes`.
+
+        `failed` is told when the strategy's own code raises, and when that is over.
+        """
+        self.trader = make()
+        super().__init__(f"strategy/{self.trader.name}", store, clock)
+        self._make = make
+        self._board = board
+        self._session_open = session_open
+        self._failed = failed
+        self._told_failure = ""
+        self._cold = False
+        self._wishes = Wishes(self.trader, board, session_open)
+
+    # --- what makes a reader -----------------------------------------------------------------------------------------
+
+    def restore(self, parts: Parts) -> bool:
+        """As `DeskReader`. A strategy that is not the one that was saved is folded again from its first bar."""
+        self.trader = self._make()
+        self._wishes = Wishes(self.trader, self._board, self._session_open)
+        if not parts:
+            return True
+        if not trader_state.load(self.trader, parts):
+            return False
+        self._cold = not trader_state.load_strategy(self.trader, parts)
+        self._told_failure = self.trader.failure
+        return True
+
+    def save(self) -> Parts:
+        """As `DeskReader`."""
+        return trader_state.save(self.trader)
+
+    def fold(self, entry: DeskEntry) -> None:
+        """As `DeskReader`."""
+        self.trader.fold(entry)
+
+    def decide(self) -> Sequence[NewDeskEntry]:
+        """As `DeskReader`."""
+        return [encode(word) for word in self._wishes.now(self.clock.now())]
+
+    def due(self) -> int | None:
+        """As `DeskReader`."""
+        return self._wishes.due(self.clock.now())
+
+    async def settled(self) -> None:
+        """Tell people what their strategy did."""
+        if self.trader.failure != self._told_failure:
+            self._told_failure = self.trader.failure
+            log.error("strategy_failed", strategy=self.trader.name, error=self.trader.failure)
+            self._failed(Failed(self.trader.name, self.trader.failure))
+
+    async def hear(self, message: Any) -> object:
+        """Quoted: `decide` looks at the board itself."""
+        if not isinstance(message, Quoted):
+            await super().hear(message)
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """As `DeskReader`; then, where the saved strategy is another, its bars once more from the first one kept."""
+        await super().start()
+        if self._cold:
+            await self._fold_strategy_again()
+            self._cold = False
+
+    async def _fold_strategy_again(self) -> None:
+        log.warning("strategy_refolded", strategy=self.trader.name, reason="its code, parameters or symbols are others")
+        twin, position = self._make(), 0
+        while entries := await self._store.desk.read(position, PAGE, (DeskKind.BLOCK, KINDS[WarmedUp])):
+            for entry in entries:
+                if entry.seq <= self.position and not entry.damage:
+                    twin.fold(entry)
+            position = entries[-1].seq
+        self.trader.take_over(twin)

@@ -1,0 +1,88 @@
+"""Bars from the log as strategies are shown them: the same blocks, to the bit, that the backtest cuts."""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+
+from actors.store.desk_records import BarBlock
+from strategies.bars import Block, Bools, Ints
+from strategies.lanes import Stateful
+from strategies.sessions import exchange_dates, sessions_of
+from strategies.universe import Interval
+
+SHARE = 10_000  # units of volume in the log
+
+
+class StrategyBlocks(Stateful):
+    """Blocks of one bar time for the symbols of a universe, in its order; remembers their last closes."""
+
+    def __init__(self, symbols: Sequence[str], timeframe: int, membership: Sequence[Interval] | None = None) -> None:
+        """`timeframe` in microseconds; without `membership` all symbols belong to the universe, always."""
+        self.closes: Ints = np.zeros(len(symbols), np.int64)
+        self._columns = {symbol: column for column, symbol in enumerate(symbols)}
+        self._length = timeframe
+        self._membership = membership
+        # Sums of price times volume over a session fit 64 bits in whole shares only; exchanges report no others.
+        self._volume_scale = np.ones(len(symbols), np.int64)
+        self._seen: tuple[str, ...] = ()
+        self._places: tuple[Ints, Ints] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def block(self, bars: BarBlock) -> Block:
+        """The next bar time; later times only."""
+        rows, places = self._rows_and_places(bars.symbols)
+
+        def column(values: "array[int]") -> Ints:
+            """Where there is no bar, the last close."""
+            filled = self.closes.copy()
+            filled[places] = np.frombuffer(values, np.int64)[rows]
+            filled.flags.writeable = False
+            return filled[None, None]
+
+        close = column(bars.close)
+        self.closes = close[0, 0]
+        volume = np.zeros_like(self.closes)
+        volume[places] = np.rint(np.frombuffer(bars.volume, np.int64)[rows] / SHARE)
+        present = np.zeros(volume.shape, np.bool_)
+        present[places] = True
+        times = np.array([bars.time], np.int64)
+        dates = exchange_dates(times, self._length)
+        session_open, session_close = sessions_of(dates)
+        return Block(
+            times,
+            dates,
+            session_open,
+            session_close,
+            last_of_session=(session_close >= 0) & (times + self._length >= session_close),
+            open=column(bars.open),
+            high=column(bars.high),
+            low=column(bars.low),
+            close=close,
+            volume_units=volume[None, None],
+            volume_scale=self._volume_scale,
+            present=present[None, None],
+            members=(present & self.members(dates[0]))[None, None],
+        )
+
+    def forget(self) -> None:
+        """The past begins anew."""
+        self.closes = np.zeros_like(self.closes)
+
+    def members(self, date: np.datetime64) -> Bools:
+        """Who belongs to the universe on that exchange date, (symbols,)."""
+        if self._membership is None:
+            return np.ones(len(self._columns), np.bool_)
+        members = np.zeros(len(self._columns), np.bool_)
+        for interval in self._membership:
+            column = self._columns.get(interval.symbol)
+            if column is not None and np.datetime64(interval.start) <= date <= np.datetime64(interval.end):
+                members[column] = True
+        return members
+
+    def _rows_and_places(self, symbols: tuple[str, ...]) -> tuple[Ints, Ints]:
+        """Which bars concern this universe, and where they stand in it; mostly as the time before."""
+        if symbols != self._seen:
+            found = [(row, self._columns[symbol]) for row, symbol in enumerate(symbols) if symbol in self._columns]
+            rows, places = np.array(found, np.int64).reshape(-1, 2).T
+            self._seen, self._places = symbols, (rows, places)
+        return self._places
