@@ -324,9 +324,12 @@ class IncidentBook:
         for_people = self._floods.admit(incident.tenant, incident.signal, at) if gather else at
         for route in routes:
             channel, before = route.channel, case.told.get(route.channel)
-            not_before = self._routing.awake(incident.severity, max(earliest, for_people if route.for_people else at))
+            wanted = max(earliest, for_people if route.for_people else at)
+            not_before = self._routing.awake(incident.severity, wanted)
             if kind == RESOLVED:
                 not_before = max(not_before, case.told[channel])
+            elif before is None and self._routing.left_to_digest(route, incident.severity, wanted):
+                continue  # who hears of it first by the digest hears of its end there, too
             # What goes out before all that was said so far is the first that is heard.
             first = before is None or not_before < before
             new = _notification(incident, OPENED if first else kind, channel, at, not_before, text)

@@ -50,22 +50,32 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """All routes; a tenant that is not in `tenants` uses every one of them."""
+    """All routes; a tenant that is not in `tenants` uses every one of them. `digests`: there will be one."""
 
     routes: tuple[Route, ...] = ()
     tenants: Mapping[str, frozenset[str]] = field(default_factory=dict)
     quiet_hours: QuietHours | None = None
+    digests: bool = False
 
     def of(self, incident: Incident) -> Iterator[Route]:
         """The routes an incident takes. That a channel fails is never told on that channel."""
-        allowed = self.tenants.get(incident.tenant)
         for route in self.routes:
-            if allowed is not None and route.channel not in allowed:
+            if not self.serves(route.channel, incident.tenant):
                 continue
             if incident.signal == "channel_failed" and incident.scope == route.channel:
                 continue
             if incident.severity.rank >= route.min_severity.rank:
                 yield route
+
+    def serves(self, channel: str, tenant: str) -> bool:
+        """Whether what concerns this tenant may be told there."""
+        allowed = self.tenants.get(tenant)
+        return allowed is None or channel in allowed
+
+    def left_to_digest(self, route: Route, severity: Severity, at: int) -> bool:
+        """What is told only there: to people what is info, and to all what comes in quiet hours."""
+        calm = route.for_people and severity is Severity.INFO
+        return self.digests and (calm or self.awake(severity, at) > at)
 
     def awake(self, severity: Severity, at: int) -> int:
         """When people may be disturbed by this severity, from `at` on."""
