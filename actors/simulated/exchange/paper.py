@@ -9,6 +9,7 @@ from actors.trading.ports import Bar, Order, OrderUpdate, Side
 from strategies.lab.costs import Costs
 from strategies.lab.fills import SMALLEST_ORDER
 
+SHARE_FRACTION = 1e-9  # the smallest there is
 PART = 0.4  # of what is left of an order, where the fault says that it fills in parts
 STRANGE_STATE = "held_for_review"  # in no document
 
@@ -23,7 +24,7 @@ class PaperExchange(Exchange):
     def __init__(
         self, symbols: Sequence[str], costs: Costs, *, seed: int = 0, cash: float = 100_000.0, faults: FaultPlan
     ) -> None:
-        super().__init__(symbols, costs, run=seed, cash=cash)
+        super().__init__(symbols, costs, run=seed, cash=cash, lot=SHARE_FRACTION)
         self.halted: set[str] = set()
         self._faults = faults
 

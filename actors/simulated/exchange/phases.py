@@ -33,7 +33,7 @@ class Phases:
         self._timeframe = tape.timeframe
         self._quiet_s, self._close_pause_s = quiet_s, close_pause_s
         self._next = next(self._moments, None)
-        market.begin_at(clock.now())
+        market.complete_until(clock.now())
 
     async def play(self) -> None:
         """All of it, from the clock's time on."""
@@ -57,6 +57,7 @@ class Phases:
         await self._quiet()
         await self._clock.sleep_until(self._end(moment))
         self._exchange.close_bars()
+        self._market.complete_until(moment.time + 1)
         self._market.publish_bars(moment.bars)
         await self._clock.sleep(self._close_pause_s)
         await self._quiet()

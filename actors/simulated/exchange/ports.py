@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from actors.kernel.clock import Clock
+from actors.kernel.frozen import frozen
 from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.orders import Declined
 from actors.simulated.exchange.tape import Tape
@@ -25,19 +26,38 @@ from actors.trading.ports import (
     QuoteSeen,
     Session,
 )
-from strategies.sessions import sessions_between
+from strategies.sessions import EARLY_CLOSE, OPEN, sessions_between
+
+HALF_DAY = EARLY_CLOSE - OPEN
+HALTS_KEPT = 100
+
+
+@frozen
+class Halt:
+    """A symbol did not trade in this time: there are no bars of it, whatever the tape says."""
+
+    symbol: str
+    since: int
+    until: int
+
+    def covers(self, bar: Bar) -> bool:
+        """Whether there is no such bar."""
+        return bar.symbol == self.symbol and self.since <= bar.time < self.until
 
 
 class SimulatedMarket:
     """The market data port. Whoever plays the exchange publishes; what was published before `run` is history."""
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Tape, *, half_days: bool = False) -> None:
+        """`half_days`: every session ends at 13:00, New York."""
         self.feed = tape.feed
         self.timeframe = tape.timeframe
         self._tape = tape
         self._readers: dict[Callable[[MarketMessage], None], frozenset[str]] = {}
         self._quotes: dict[str, Quote] = {}
+        self._half_days = half_days
         self._closed_until = 0  # bars that start before have been published
+        self._halts: list[Halt] = []
 
     async def run(self, symbols: Collection[str], sink: Callable[[MarketMessage], None]) -> None:
         """Stream until cancelled."""
@@ -52,7 +72,12 @@ class SimulatedMarket:
         """Raw bars with start <= time < end that are complete. Raises ValueError for another timeframe than its own."""
         if timeframe != self.timeframe:
             raise ValueError(f"bars of {timeframe} µs: there are only those of {self.timeframe}")
-        return self._tape.history(list(symbols), start, min(end, self._closed_until))
+        return self.complete(list(symbols), start, end)
+
+    def complete(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
+        """Bars with start <= time < end that are over, by time."""
+        bars = self._tape.history(symbols, start, min(end, self._closed_until))
+        return [bar for bar in bars if not any(halt.covers(bar) for halt in self._halts)] if self._halts else bars
 
     async def quotes(self, symbols: Collection[str]) -> list[Quote]:
         """The newest quote of each symbol that has one."""
@@ -60,7 +85,17 @@ class SimulatedMarket:
 
     async def sessions(self, first: str, last: str) -> list[Session]:
         """The exchange's days from date to date, both included."""
-        return exchange_days(first, last)
+        return self.days(first, last)
+
+    def days(self, first: str, last: str) -> list[Session]:
+        """As `sessions`."""
+        since, until = np.datetime64(first), np.datetime64(last)
+        table = sessions_between(since, until)
+        return [
+            Session(str(date), int(open_), int(min(close, open_ + HALF_DAY) if self._half_days else close))
+            for date, open_, close in zip(table.dates, table.opens, table.closes, strict=True)
+            if since <= date <= until
+        ]
 
     def publish(self, symbol: str, message: MarketMessage) -> None:
         """To all who read this symbol."""
@@ -73,10 +108,13 @@ class SimulatedMarket:
     def publish_bars(self, bars: Sequence[Bar]) -> None:
         """These bars are complete."""
         for bar in bars:
-            self._closed_until = max(self._closed_until, bar.time + 1)
             self.publish(bar.symbol, BarSeen(bar))
 
-    def begin_at(self, time: int) -> None:
+    def halt(self, symbol: str, since: int, until: int) -> None:
+        """Nothing of this symbol is traded in that time."""
+        self._halts = [*self._halts[-HALTS_KEPT:], Halt(symbol, since, until)]
+
+    def complete_until(self, time: int) -> None:
         """Bars that start before are history."""
         self._closed_until = max(self._closed_until, time)
 
@@ -84,9 +122,8 @@ class SimulatedMarket:
 class SimulatedBroker:
     """The broker port: one account of one exchange."""
 
-    triggers_inside = True
-
     def __init__(self, exchange: Exchange, clock: Clock) -> None:
+        self.triggers_inside = exchange.triggers_inside
         self._exchange, self._clock = exchange, clock
         self._readers: list[Callable[[BrokerMessage], None]] = []
         exchange.sink = self._publish
@@ -134,14 +171,3 @@ class SimulatedBroker:
     def _publish(self, message: BrokerMessage) -> None:
         for sink in list(self._readers):
             sink(message)
-
-
-def exchange_days(first: str, last: str) -> list[Session]:
-    """The sessions from date to date (YYYY-MM-DD), both included."""
-    since, until = np.datetime64(first), np.datetime64(last)
-    days = sessions_between(since, until)
-    return [
-        Session(str(date), int(open_), int(close))
-        for date, open_, close in zip(days.dates, days.opens, days.closes, strict=True)
-        if since <= date <= until
-    ]

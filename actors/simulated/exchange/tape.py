@@ -22,9 +22,17 @@ class Moment:
 class Tape(Protocol):
     """Where an exchange's prices come from. `feed` names them; bars are `timeframe` microseconds long."""
 
-    symbols: Sequence[str]
-    timeframe: int
-    feed: str
+    @property
+    def symbols(self) -> Sequence[str]:
+        """What trades, in the exchange's order."""
+
+    @property
+    def timeframe(self) -> int:
+        """The length of a bar."""
+
+    @property
+    def feed(self) -> str:
+        """What the prices are."""
 
     def moments(self, since: int = 0) -> Iterator[Moment]:
         """The bar times from `since` on."""
