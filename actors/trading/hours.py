@@ -4,34 +4,38 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import structlog
 
 from actors.kernel.clock import SECOND
 from actors.trading.ports import MarketData, Refused, Session, Unreachable
-from strategies.sessions import sessions_between
+from strategies.sessions import DAY, HOUR, sessions_between
 
 AHEAD_DAYS = 7
 BEHIND_DAYS = 10  # more than the longest pause between two sessions
 
+log = structlog.get_logger()
+
 
 class Hours:
-    """The sessions around now. `refresh` once a day; until it has worked, the exchange's published rules hold."""
+    """The sessions around now, as of the last `refresh`. Until one has worked, the exchange's published rules hold."""
 
     def __init__(self, market: MarketData) -> None:
         self._market = market
         self._sessions: Sequence[Session] = ()
-        self._asked = ""
+        self._ask_at = 0
 
     async def refresh(self, now: int) -> None:
-        """Have the calendar of the days around `now`; asks the broker at most once a day."""
-        today = date_of(now)
-        if today == self._asked:
+        """Have the calendar of the days around `now`; asks the broker once a day, and hourly while it does not say."""
+        if now < self._ask_at:
             return
         first, last = date_of(now, -BEHIND_DAYS), date_of(now, AHEAD_DAYS)
         try:
             self._sessions = await self._market.sessions(first, last)
-            self._asked = today
-        except (Unreachable, Refused):
+            self._ask_at = now + DAY
+        except (Unreachable, Refused) as error:
+            log.warning("calendar_by_rule", reason=str(error))
             self._sessions = sessions_by_rule(first, last)
+            self._ask_at = now + HOUR
 
     def current(self, now: int) -> Session | None:
         """The session in progress."""

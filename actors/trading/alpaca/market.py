@@ -1,0 +1,169 @@
+"""Alpaca's market data behind the fence's port: one stream, and REST for what the stream did not bring."""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import structlog
+
+from actors.kernel.clock import SECOND, Clock, chance
+from actors.trading.alpaca import reading, sdk
+from actors.trading.alpaca.line import Line, Patience
+from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
+from actors.trading.hours import Hours
+from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session
+from strategies.sessions import DAY, HOUR, MINUTE
+
+DATA_URL = "https://data.alpaca.markets"
+STREAM_URL = "wss://stream.data.alpaca.markets"
+PAGE = 10_000
+SILENT_S = 90.0
+"""Without any message while the exchange is open, the stream is taken to be deaf. Quotes come many times a second."""
+DELAY = 15 * MINUTE + 5 * SECOND
+"""What REST does not give of the consolidated feed without its subscription."""
+
+log = structlog.get_logger()
+
+
+class AlpacaMarket:
+    """A `MarketData`. Make it in the loop that uses it; prices are raw, bars are minutes."""
+
+    timeframe = MINUTE
+
+    def __init__(
+        self,
+        keys: sdk.Keys,
+        feed: str,
+        clock: Clock,
+        trading: Host,
+        *,
+        data_url: str | None = None,
+        stream_url: str | None = None,
+        silent_s: float = SILENT_S,
+        deadline_s: float = DEADLINE_S,
+        patience: Patience | None = None,
+    ) -> None:
+        """`trading` is the host that has the calendar; the URLs override Alpaca's own."""
+        self.feed = feed
+        self._keys = keys
+        self._clock = clock
+        self._trading = trading
+        self._data = Host(data_url or DATA_URL, keys, deadline_s=deadline_s)
+        self._stream_url = f"{(stream_url or STREAM_URL).rstrip('/')}/v2/{feed}"
+        self._silent_s = silent_s
+        self._patience = patience or Patience()
+        self._hours = Hours(self)
+        self._heard = 0  # by the clock, for it is the exchange that is silent or not
+        self._senseless = 0
+
+    async def run(self, symbols: Collection[str], sink: Callable[[MarketMessage], None]) -> None:
+        """Stream until cancelled. Raises Refused."""
+        wanted = sorted(symbols)
+        channels = dict.fromkeys(("bars", "updatedBars", "quotes", "statuses"), wanted)
+
+        def tell(link: Link) -> None:
+            self._heard = self._clock.now()
+            sink(link)
+
+        line = Line(
+            "market data",
+            lambda hear: sdk.DataSocket(self._stream_url, self._keys, channels, hear),
+            lambda message: message.get("T") == "subscription",
+            chance(),
+            self._patience,
+            self._deaf,
+        )
+        await line.run(lambda message: self._hear(message, sink), tell)
+
+    def _hear(self, message: Mapping[str, Any], sink: Callable[[MarketMessage], None]) -> None:
+        kind, symbol = message.get("T"), str(message.get("S"))
+        match kind:
+            case "b" | "u" | "q" | "s":
+                self._heard = self._clock.now()
+            case _:
+                return
+        if kind == "q":
+            seen = reading.quote(symbol, message)
+            said: MarketMessage | None = QuoteSeen(seen) if seen else None
+        elif kind == "s":
+            if (said := reading.halted(symbol, message)) is None:
+                return
+        else:
+            whole = reading.bar(symbol, message)
+            said = BarSeen(whole, revised=kind == "u") if whole else None
+        if said is None:
+            self._senseless += 1
+            log.warning("market_message_senseless", kind=kind, symbol=symbol, so_far=self._senseless)
+        else:
+            sink(said)
+
+    async def _deaf(self) -> bool:
+        await self._hours.refresh(self._clock.now())
+        silent_at = self._hours.silent_at(self._heard, self._silent_s)
+        return silent_at is not None and self._clock.now() >= silent_at
+
+    async def history(self, symbols: Collection[str], timeframe: int, start: int, end: int) -> list[Bar]:
+        """Raw bars that have ended with start <= time < end, by time, then symbol."""
+        bars = [bar async for page in self.pages(symbols, timeframe, start, end) for bar in page]
+        return sorted(bars, key=attrgetter("time", "symbol"))
+
+    async def pages(
+        self, symbols: Collection[str], timeframe: int, start: int, end: int
+    ) -> AsyncIterator[Sequence[Bar]]:
+        """As `history`, page by page: by symbol, then time."""
+        delayed = self.feed == "delayed_sip"
+        end = min(end, self._clock.now() - timeframe - (DELAY if delayed else 0) + 1)
+        query: dict[str, Any] = {
+            "symbols": ",".join(sorted(symbols)),
+            "timeframe": _timeframe(timeframe),
+            "start": reading.rfc3339(start),
+            "end": reading.rfc3339(end - 1),  # included
+            "adjustment": "raw",
+            "feed": "sip" if delayed else self.feed,
+            "limit": PAGE,
+        }
+        if not symbols or start >= end:
+            return
+        while True:
+            answer = await self._data.get("/stocks/bars", query)
+            found = (
+                reading.bar(symbol, one)
+                for symbol, several in (answer.get("bars") or {}).items()
+                for one in several or ()
+            )
+            yield [bar for bar in found if bar is not None and start <= bar.time < end]
+            if not (token := answer.get("next_page_token")):
+                return
+            query["page_token"] = token
+
+    async def quotes(self, symbols: Collection[str]) -> list[Quote]:
+        """The newest quote of each symbol that has one."""
+        query = {"symbols": ",".join(sorted(symbols)), "feed": self.feed}
+        answer = await self._data.get("/stocks/quotes/latest", query)
+        found = (reading.quote(symbol, one) for symbol, one in (answer.get("quotes") or {}).items())
+        return [quote for quote in found if quote is not None]
+
+    async def sessions(self, first: str, last: str) -> list[Session]:
+        """The exchange's days from date to date, both included."""
+        answer = await self._trading.get("/calendar", {"start": first, "end": last})
+        return [reading.session(day) for day in answer]
+
+    async def unknown(self, symbols: Collection[str]) -> list[str]:
+        """The symbols that Alpaca does not have, or does not trade."""
+        missing = []
+        for symbol in sorted(symbols):
+            try:
+                asset = await self._trading.get(f"/assets/{symbol}")
+            except NotFound:
+                missing.append(symbol)
+            else:
+                if not asset.get("tradable", True):
+                    missing.append(symbol)
+        return missing
+
+
+def _timeframe(length: int) -> str:
+    for unit, name in ((DAY, "Day"), (HOUR, "Hour"), (MINUTE, "Min")):
+        if length % unit == 0:
+            return f"{length // unit}{name}"
+    raise Refused(f"bars of {length / SECOND:g} s: Alpaca has none")
