@@ -1,6 +1,5 @@
 """Which symbols may be traded, and when: membership intervals and sectors, both small CSV files."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -10,6 +9,7 @@ import numpy as np
 
 from config.errors import BadInput
 from strategies.bars import Bars
+from strategies.csv_table import parse_date, rows
 
 # The names that public lists use for the same column.
 SYMBOL = ("symbol", "ticker")
@@ -29,8 +29,8 @@ class Interval:
 def read_membership(path: Path) -> list[Interval]:
     """The intervals of a CSV `symbol,start,end`; an empty end is open. A symbol may come back, or be used again."""
     intervals = []
-    for place, (symbol, start, end) in _rows(path, SYMBOL, START, END):
-        since, until = _date(f"{place}: start", start), _date(f"{place}: end", end or str(date.max))
+    for place, (symbol, start, end) in rows(path, SYMBOL, START, END, optional=[END]):
+        since, until = parse_date(f"{place}: start", start), parse_date(f"{place}: end", end or str(date.max))
         if until < since:
             raise BadInput(f"{place}: end: {end} is before start {start}")
         intervals.append(Interval(symbol, since, until))
@@ -40,7 +40,7 @@ def read_membership(path: Path) -> list[Interval]:
 def read_sectors(path: Path) -> dict[str, str]:
     """The sector of each symbol of a CSV `symbol,sector`."""
     sectors: dict[str, str] = {}
-    for place, (symbol, sector) in _rows(path, SYMBOL, SECTOR):
+    for place, (symbol, sector) in rows(path, SYMBOL, SECTOR):
         if sectors.setdefault(symbol, sector) != sector:
             raise BadInput(f"{place}: sector: {symbol} is in {sectors[symbol]} already")
     return sectors
@@ -74,34 +74,3 @@ def sectors_of(symbols: Sequence[str], path: Path) -> dict[str, str]:
 
 def _some(symbols: Sequence[str]) -> str:
     return ", ".join(symbols[:3]) + (f" and {len(symbols) - 3} more" if len(symbols) > 3 else "")
-
-
-def _rows(path: Path, *columns: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Place and fields of each row; a column has one of its names, in any case."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header = {name.strip().lower(): name for name in reader.fieldnames or ()}
-            found = [next((header[name] for name in names if name in header), None) for names in columns]
-            for names, name in zip(columns, found, strict=True):
-                if name is None:
-                    raise BadInput(
-                        f"{path}:1: {names[0]}: this column is missing (found: {', '.join(header) or 'nothing'})"
-                    )
-            rows = [
-                (f"{path}:{reader.line_num}", [(row[name or ""] or "").strip() for name in found]) for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path}: cannot be read: {error}") from error
-    for place, fields in rows:
-        for names, field in zip(columns, fields, strict=True):
-            if not field and names is not END:
-                raise BadInput(f"{place}: {names[0]}: is empty")
-    return rows
-
-
-def _date(where: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"{where}: {text!r} is not a date (YYYY-MM-DD)") from error
