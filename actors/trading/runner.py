@@ -1,4 +1,4 @@
-"""One strategy as an actor: its trader's state in the log's keeping, its wishes committed before anyone acts on them."""
+"""One strategy as an actor: its state is in the log's keeping, its wishes are committed before anyone acts on them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -101,8 +101,7 @@ class Runner(DeskReader):
 
     async def hear(self, message: Any) -> object:
         """Quoted: `decide` looks at the board itself."""
-        if not isinstance(message, Quoted):
-            await super().hear(message)
+        return None if isinstance(message, Quoted) else await super().hear(message)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
