@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 import anyio
 import structlog
 
-from actors.billing.probe import Probe, Verdict, judge
+from actors.billing.probe import Deliveries, Probe, Verdict, judge
 from actors.billing.stripe_api import PAGE, Json, NotAllowed, StripeApi, Unreachable, Wrong, http_session
 from actors.billing.webhook import Gate
 from actors.kernel.actor import Actor
@@ -160,9 +160,9 @@ class Backfiller(Actor[Look]):
     async def _compare(self, account: Account) -> None:
         api = self._api(account)
         try:
-            probe = await self._probe(api, account)
-            if probe.verdict not in (Verdict.UNREACHABLE, Verdict.NOT_ALLOWED):
-                await self._fetch(api, account.tenant)
+            deliveries = await self._deliveries(api, account)
+            await self._fetch(api, account.tenant, deliveries)
+            probe = deliveries.probe
         except NotAllowed as error:
             probe = Probe(Verdict.NOT_ALLOWED, str(error))
         except (Unreachable, Wrong) as error:
@@ -180,16 +180,17 @@ class Backfiller(Actor[Look]):
             self._apis[account.tenant] = (account.api_key, api)
         return api
 
-    async def _probe(self, api: StripeApi, account: Account) -> Probe:
+    async def _deliveries(self, api: StripeApi, account: Account) -> Deliveries:
         now_s = self._clock.now() // SECOND
         undelivered = await api.events(now_s - UNDELIVERED_S, now_s - GRACE_S, undelivered=True)
         try:
             endpoints = await api.endpoints()
         except NotAllowed:
             endpoints = None  # the events matter more, and those it may read
-        return judge(endpoints, account.token, len(undelivered.events))
+        ids = frozenset(str(event.get("id")) for event in undelivered.events)
+        return judge(endpoints, account.token, ids)
 
-    async def _fetch(self, api: StripeApi, tenant: str) -> None:
+    async def _fetch(self, api: StripeApi, tenant: str, deliveries: Deliveries) -> None:
         """Everything between what was compared last and now; a kill loses no more than the page under way."""
         now = self._clock.now()
         accounts = self._store.accounts
@@ -201,16 +202,18 @@ class Backfiller(Actor[Look]):
         until = max(now - GRACE_S * SECOND, state.history_until)
         at = state.compared
         async for events, end_s in oldest_first(api, at // SECOND, -(-until // SECOND)):
-            entries = [entry for event in events if (entry := self._entry(tenant, event, state)) is not None]
+            marked = [self._entry(tenant, event, state, deliveries) for event in events]
+            entries = [entry for entry in marked if entry is not None]
             if not await accounts.fill(tenant, entries, after=at, compared=end_s * SECOND, at=self._clock.now()):
                 return  # begun anew, or removed
             at = end_s * SECOND
         if await accounts.report_missed(tenant, self._clock.now()):
             log.warning("events_missed", tenant=tenant)
 
-    def _entry(self, tenant: str, event: Json, state: Backfill) -> NewEntry | None:
-        how = HISTORY if _created(event) * SECOND < state.history_until else MISSED
-        return self._gate.fetched(tenant, event, how)
+    def _entry(self, tenant: str, event: Json, state: Backfill, deliveries: Deliveries) -> NewEntry | None:
+        backfilled = HISTORY if _created(event) * SECOND < state.history_until else MISSED
+        subscribed = {} if deliveries.due(event) else {"subscribed": False}
+        return self._gate.fetched(tenant, event, backfilled=backfilled, **subscribed)
 
     async def _tell(self, tenant: str, probe: Probe) -> None:
         """What has changed is an input like any other."""

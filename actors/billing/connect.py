@@ -3,21 +3,14 @@
 import re
 from typing import Final
 
-from actors.store.records import Json
+from actors.store.records import BELOW, Json
 
 _ACCOUNT: Final = re.compile("acct_[A-Za-z0-9]{1,64}")
-_BELOW: Final = "/"
-"""No configured tenant has it in its name."""
 
 
 def owner_of(tenant: str, event: Json) -> str:
     """Whose event this is: `acme`, or `acme/acct_1` where it happened in a connected account."""
     account = event.get("account")
     if isinstance(account, str) and _ACCOUNT.fullmatch(account):
-        return f"{tenant}{_BELOW}{account}"
+        return f"{tenant}{BELOW}{account}"
     return tenant
-
-
-def parent_of(tenant: str) -> str:
-    """The configured tenant that this one is, or is below."""
-    return tenant.partition(_BELOW)[0]

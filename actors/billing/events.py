@@ -49,6 +49,7 @@ def normalise(event: Json, received: int) -> tuple[Fact, ...]:
         thin,
         bool(facts),
         "backfilled" in event,
+        event.get("subscribed") is not False,
     )
     return (arrival, *facts)
 

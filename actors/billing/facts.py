@@ -29,6 +29,7 @@ class Arrival(Fact):
     thin: bool  # a v2 event without a snapshot of its object
     understood: bool  # other facts follow
     fetched: bool = False  # we asked for it: no webhook brought it
+    subscribed: bool = True  # False: nor would any have, for the endpoint is not told of this type
 
 
 @frozen

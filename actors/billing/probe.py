@@ -18,6 +18,14 @@ class Verdict(StrEnum):
     NOT_ALLOWED = "not_allowed"
 
 
+BRIEFLY = {
+    Verdict.WELL: "Stripe has nothing to deliver",
+    Verdict.FAILING: "Stripe's deliveries fail",
+    Verdict.DISABLED: "Stripe has disabled the endpoint",
+    Verdict.MISSING: "no endpoint in Stripe leads here",
+    Verdict.UNREACHABLE: "Stripe's API does not answer either",
+    Verdict.NOT_ALLOWED: "Stripe refuses the API key",
+}
 SAYS = {
     Verdict.WELL: "Stripe has delivered all it had: nobody buys",
     Verdict.FAILING: "Stripe's deliveries fail: is the public address reachable, and its certificate valid?",
@@ -36,17 +44,38 @@ class Probe:
     detail: str = ""
 
 
-def judge(endpoints: Sequence[dict[str, Any]] | None, token: str | None, undelivered: int) -> Probe:
-    """`endpoints` None: the key may not list them. `undelivered`: events that some endpoint has not acknowledged."""
-    if endpoints is not None:
-        address = f"/webhook/{token}" if token else "/webhooks/stripe"
-        ours = [one for one in endpoints if str(one.get("url", "")).partition("?")[0].endswith(address)]
-        if not ours and not any(one.get("status") == "enabled" for one in endpoints):
-            return Probe(
-                Verdict.DISABLED if endpoints else Verdict.MISSING, f"{len(endpoints)} endpoints, none enabled"
-            )
-        if ours and all(one.get("status") == "disabled" for one in ours):
-            return Probe(Verdict.DISABLED, f"{ours[0].get('id', 'it')} is disabled")
-    if undelivered:
-        return Probe(Verdict.FAILING, f"{undelivered} events are undelivered")
-    return Probe(Verdict.WELL)
+@frozen
+class Deliveries:
+    """What Stripe says of them: how the endpoint is, and which events it should have brought."""
+
+    probe: Probe
+    types: frozenset[str] | None  # that our endpoint is told of; None: nobody knows
+    undelivered: frozenset[str]  # ids of events that some endpoint has not acknowledged
+
+    def due(self, event: dict[str, Any]) -> bool:
+        """Whether a webhook should have brought this event, as far as anybody knows."""
+        if self.types is None:
+            return event.get("id") in self.undelivered
+        return "*" in self.types or event.get("type") in self.types
+
+
+def judge(endpoints: Sequence[dict[str, Any]] | None, token: str | None, undelivered: frozenset[str]) -> Deliveries:
+    """`endpoints` None: the key may not list them."""
+    if endpoints is None:
+        return Deliveries(_of_deliveries(undelivered), None, undelivered)
+    address = f"/webhook/{token}" if token else "/webhooks/stripe"
+    ours = [one for one in endpoints if str(one.get("url", "")).partition("?")[0].endswith(address)]
+    if not ours and not any(one.get("status") == "enabled" for one in endpoints):
+        probe = Probe(Verdict.DISABLED, "all are") if endpoints else Probe(Verdict.MISSING)
+    elif ours and all(one.get("status") == "disabled" for one in ours):
+        probe = Probe(Verdict.DISABLED, str(ours[0].get("id", "")))
+    else:
+        probe = _of_deliveries(undelivered)
+    if not ours:  # something in between has another address
+        return Deliveries(probe, None, undelivered)
+    types = frozenset(str(kind) for one in ours for kind in one.get("enabled_events") or ())
+    return Deliveries(probe, types, undelivered)
+
+
+def _of_deliveries(undelivered: frozenset[str]) -> Probe:
+    return Probe(Verdict.FAILING, f"{len(undelivered)} events are undelivered") if undelivered else Probe(Verdict.WELL)

@@ -173,12 +173,12 @@ class Gate:
             raise Refused(UNAVAILABLE) from error
         return DUPLICATE if appended.duplicate else STORED
 
-    def fetched(self, tenant: str, event: Json, how: str) -> NewEntry | None:
-        """An event that no webhook brought, as if one had; `how` stands under `backfilled`. None: it has no id."""
+    def fetched(self, tenant: str, event: Json, **how: object) -> NewEntry | None:
+        """An event that no webhook brought, as if one had, and `how` we came by it. None: it has no id."""
         event_id = event.get("id")
         if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
             return None
-        data = {**self._projector.project(event), "backfilled": how}
+        data = {**self._projector.project(event), **how}
         archive = orjson.dumps(event) if self._archive == "full" else None
         return NewEntry(Kind.EVENT, owner_of(tenant, event), self._clock.now(), data, event_id, archive)
 

@@ -49,7 +49,10 @@ class Backfill:
 NEVER = 2**63 - 1
 
 HISTORY, MISSED = "history", "missed"
-"""What a fetched event says under `backfilled`: it happened before anybody watched, or no webhook brought it."""
+"""What a fetched event says under `backfilled`: it happened before anybody watched, or no webhook brought it.
+
+Under `subscribed` it says False where none would have: the endpoint is not told of its type.
+"""
 
 _COLUMNS = "name, since, history_until, compared, fetched, stored, missed, missed_first, missed_last"
 
@@ -97,6 +100,11 @@ class Accounts:
         return await self._change(partial(_report_missed, log=self._log(), tenant=tenant, at=at))
 
 
+def is_missed(event: Json) -> bool:
+    """A webhook should have brought it."""
+    return event.get("backfilled") == MISSED and event.get("subscribed") is not False
+
+
 def _tenants(connection: sqlite3.Connection) -> list[StoredTenant]:
     rows = connection.execute(
         "SELECT name, settings, changed FROM tenant_settings JOIN tenants ON id = tenant ORDER BY name"
@@ -139,7 +147,7 @@ def _fill(
     before = found[0]
     appended = log.append(connection, entries)
     fresh = [entry for entry, one in zip(entries, appended, strict=True) if not one.duplicate]
-    missed = [int(one.data["created"]) * SECOND for one in fresh if one.data["backfilled"] == MISSED]
+    missed = [int(one.data["created"]) * SECOND for one in fresh if is_missed(one.data)]
     after = replace(
         before,
         compared=span[1],

@@ -12,6 +12,14 @@ DAEMON = ""
 
 Json = Mapping[str, Any]
 
+BELOW = "/"
+"""Stands between a tenant and a connected account of it, which is a tenant of its own: `acme/acct_1`."""
+
+
+def parent_of(tenant: str) -> str:
+    """The configured tenant that this one is, or is below."""
+    return tenant.partition(BELOW)[0]
+
 
 class Kind(IntEnum):
     """Every input that a decision may depend on is in the log, under its kind. Stored: never renumber."""

@@ -83,7 +83,12 @@ async def house(folder: Path) -> AsyncIterator[House]:
     clock = ScaledClock(NOW_S * SECOND)
     async with running(folder) as store, StripeServer({KEY: StripeAccount(clock)}, clock) as stripe:
         stripe.accounts[KEY].endpoints.append(
-            {"id": "we_1", "url": "https://hooks.example.com/webhook/acme-token-1", "status": "enabled"}
+            {
+                "id": "we_1",
+                "url": "https://hooks.example.com/webhook/acme-token-1",
+                "status": "enabled",
+                "enabled_events": ["*"],
+            }
         )
         yield House(store, stripe, clock)
 

@@ -27,7 +27,7 @@ class WebhookLag(Detector):
     def observe(self, fact: Arrival, now: int) -> Iterable[Finding]:
         """Compare when it came with when it happened."""
         lag_s = (now - fact.at) // SECOND
-        if lag_s < LAG_S_MAX:
+        if lag_s < LAG_S_MAX or fact.fetched:
             return ()
         if now - self._last > QUIET_S * SECOND:
             self._events, self._worst_s, self._since = 0, 0, now
