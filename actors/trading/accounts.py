@@ -55,12 +55,17 @@ class Accounts:
         """Of all."""
         return sum(purse.cash for purse in self.purses.values())
 
-    def fund(self, word: Funded) -> None:
-        """A strategy begins."""
-        self.purses[word.strategy] = Purse(word.capital, word.capital)
+    def fold(self, word: object) -> None:
+        """Take in what concerns it."""
+        match word:
+            case Booked():
+                self._book(word)
+            case Funded():
+                self.purses[word.strategy] = Purse(word.capital, word.capital)
+            case Split():
+                self._split(word)
 
-    def book(self, word: Booked) -> None:
-        """Shares changed hands."""
+    def _book(self, word: Booked) -> None:
         purse = self.purses.setdefault(word.strategy, Purse())
         stake = purse.stakes.setdefault(word.symbol, Stake())
         amount = word.quantity * word.price
@@ -77,8 +82,7 @@ class Accounts:
             stake.cost *= left / stake.quantity if stake.quantity else 0.0
             stake.quantity = left
 
-    def split(self, word: Split) -> None:
-        """Shares have become more, or fewer; nobody is richer."""
+    def _split(self, word: Split) -> None:
         for purse in self.purses.values():
             if stake := purse.stakes.get(word.symbol):
                 stake.quantity *= word.ratio

@@ -1,6 +1,6 @@
 """The desk's words as entries of its log, and back: JSON that says exactly the same, floats to the last bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeAlias, cast
 
@@ -39,7 +39,7 @@ Word: TypeAlias = (
     | WarmedUp
 )
 
-KINDS: dict[type[Word], int] = {
+KINDS: Mapping[type[object], int] = {
     Intent: 10,
     Verdict: 11,
     OrderPlaced: 12,

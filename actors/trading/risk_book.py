@@ -14,7 +14,7 @@ from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
 from actors.trading.accounts import Accounts
 from actors.trading.journal import KINDS, decode
 from actors.trading.ports import Side
-from actors.trading.words import Booked, Funded, Instruction, Intent, IntentOver, Purpose, Split, Told, Verdict
+from actors.trading.words import Booked, Funded, Instruction, Intent, IntentOver, Purpose, Told, Verdict
 from strategies.sessions import exchange_dates
 
 ACCOUNT = ""
@@ -65,26 +65,25 @@ class RiskBook:
             assert isinstance(entry.data, BarBlock)  # noqa: S101 - the store sees to it
             self._close(entry.data)
             return
-        match decode(entry):
-            case Intent() as intent:
-                self.unjudged[intent.id] = intent
-            case Verdict() as verdict:
-                self._judged(verdict)
-            case Booked() as booked:
-                self._booked(booked)
-            case IntentOver(intent=intent_id):
-                self.claims.pop(intent_id, None)
-                self.unjudged.pop(intent_id, None)
-            case Told() as told:
-                self._told(told)
-            case Funded() as funded:
-                self.accounts.fund(funded)
-                self.peak += funded.capital
-                self.equity += funded.capital
-                self.opening[funded.strategy] = funded.capital
-                self.opening[ACCOUNT] = self.opening.get(ACCOUNT, 0.0) + funded.capital
-            case Split() as split:
-                self.accounts.split(split)
+        word = decode(entry)
+        self.accounts.fold(word)
+        match word:
+            case Intent():
+                self.unjudged[word.id] = word
+            case Verdict():
+                self._judged(word)
+            case Booked():
+                self._booked(word)
+            case IntentOver():
+                self.claims.pop(word.intent, None)
+                self.unjudged.pop(word.intent, None)
+            case Told():
+                self._told(word)
+            case Funded():
+                self.peak += word.capital
+                self.equity += word.capital
+                self.opening[word.strategy] = word.capital
+                self.opening[ACCOUNT] = self.opening.get(ACCOUNT, 0.0) + word.capital
 
     def drawdown(self) -> float:
         """Of the account, from its peak, as a fraction of what all began with."""
@@ -130,7 +129,6 @@ class RiskBook:
             self.claims[intent.id] = Claim(intent.strategy, intent.symbol, verdict.budget)
 
     def _booked(self, word: Booked) -> None:
-        self.accounts.book(word)
         if word.side is Side.SELL and word.reason in STOPPED_OUT:
             self.stopped_out[word.strategy, word.symbol] = word.time
         if word.side is Side.BUY and (claim := self.claims.get(word.intent)):

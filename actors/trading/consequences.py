@@ -1,0 +1,98 @@
+"""What follows from where the orders stand: what is to be booked, what is over, and what goes out next. Pure."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from actors.kernel.clock import SECOND
+from actors.trading.accounts import DUST
+from actors.trading.allocation import bookings, portions
+from actors.trading.netting import Crossing, Wish, net
+from actors.trading.orders import Orders, Sent
+from actors.trading.ports import Side
+from actors.trading.words import Booked, Intent, IntentOver, OrderPlaced
+
+PATIENCE = 120 * SECOND
+"""How long after its decision an entry may still go out; an exit always may."""
+
+
+def to_book(orders: Orders, now: int) -> Iterator[Booked]:
+    """The executions that are in the log and not in the books."""
+    booked: dict[str, dict[str, float]] = {}
+    for execution in orders.unbooked.values():
+        order = orders.order(execution.client_order_id)
+        assert order is not None  # noqa: S101 - an execution is folded together with its order
+        so_far = booked.setdefault(execution.client_order_id, dict(order.booked))
+        parts = portions(order.placed, so_far, execution.quantity)
+        yield from bookings(execution, parts, orders.intents, order.reason, now)
+        for share, quantity in parts:
+            so_far[share.intent] = so_far.get(share.intent, 0.0) + quantity
+
+
+def to_end(orders: Orders, now: int) -> Iterator[IntentOver]:
+    """The intents to which nothing more will happen."""
+    for order in orders.unfinished.values():
+        if order.complete and not order.finished:
+            assert order.report is not None  # noqa: S101 - it would not be over
+            for share in order.placed.shares:
+                intent = orders.intents[share.intent]
+                got = order.booked.get(intent.id, 0.0) + orders.crossed.get(intent.id, 0.0)
+                why = order.reason or order.report.reason
+                yield IntentOver(intent.id, intent.strategy, _outcome(order, intent, got), now, why)
+    for wish in orders.wishes.values():
+        intent = orders.intents[wish.intent]
+        if wish.side is Side.BUY and (why := _given_up(orders, intent, now)):
+            outcome = "partial" if wish.intent in orders.crossed else "canceled"
+            yield IntentOver(intent.id, intent.strategy, outcome, now, why)
+
+
+def _outcome(order: Sent, intent: Intent, got: float) -> str:
+    assert order.report is not None  # noqa: S101 - its caller has looked
+    sold_out = intent.quantity is not None and got >= intent.quantity - DUST
+    if sold_out or (intent.quantity is None and not order.reason and order.report.state == "filled"):
+        return "filled"
+    return "partial" if got > 0 else order.report.state
+
+
+def _given_up(orders: Orders, intent: Intent, now: int) -> str:
+    if orders.is_halted(intent.strategy):
+        return "halted"
+    return "an opposing order was in the way" if now >= intent.at + PATIENCE else ""
+
+
+Price = Callable[[str], float | None]
+"""The mid of a symbol in dollars, where it can be trusted to exchange shares at."""
+
+
+def to_place(orders: Orders, mid_of: Price, now: int) -> Iterator[Booked | IntentOver | OrderPlaced]:
+    """Crossings with their bookings, and orders, for all that may go out."""
+    wishes: defaultdict[str, list[Wish]] = defaultdict(list)
+    for wish in orders.wishes.values():
+        if wish.side is Side.SELL or not _given_up(orders, orders.intents[wish.intent], now):
+            wishes[wish.symbol].append(wish)
+    for symbol, wanted in wishes.items():
+        opposed = len({wish.side for wish in wanted}) > 1
+        in_flight = {order.placed.side for order in orders.in_flight(symbol)}
+        plan = net(wanted, mid_of(symbol) if opposed else None, in_flight, now)
+        for crossing in plan.crossings:
+            for intent_id, side in ((crossing.buyer, Side.BUY), (crossing.seller, Side.SELL)):
+                yield _crossed(crossing, side, orders.intents[intent_id], now)
+        for intent_id in plan.done:
+            yield IntentOver(intent_id, orders.intents[intent_id].strategy, "filled", now)
+        yield from plan.orders
+
+
+def _crossed(crossing: Crossing, side: Side, intent: Intent, now: int) -> Booked:
+    return Booked(
+        execution_id=crossing.id,
+        strategy=intent.strategy,
+        intent=intent.id,
+        symbol=intent.symbol,
+        side=side,
+        quantity=crossing.quantity,
+        price=crossing.price,
+        fee=0.0,
+        slippage=0.0,
+        time=now,
+        reason=intent.reason,
+        at=now,
+    )
