@@ -16,7 +16,7 @@ from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.mailbox import conflate
 from actors.kernel.tree import ActorStatus
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity
+from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity, parent_of
 from config.errors import BadInput, UserError
 from config.types import bounded, seconds
 from daemon.logs import LEVELS, Logs
@@ -130,7 +130,7 @@ class Office:
         at = self._clock.now() if at is None else at
         rows: list[Row] = []
         for name, ledger in sorted(self._ledgers().items()):
-            if tenant in (None, name):
+            if tenant in (None, name, parent_of(name)):
                 rows += [{"tenant": name, "at": rfc3339(at), **statement_row(one)} for one in statements(ledger, at)]
                 await anyio.lowlevel.checkpoint()
         return {"mrr": rows}

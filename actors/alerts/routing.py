@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from actors.kernel.clock import moved
-from actors.store.records import Incident, Severity
+from actors.store.records import Incident, Severity, parent_of
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -69,7 +69,7 @@ class Routing:
 
     def serves(self, channel: str, tenant: str) -> bool:
         """Whether what concerns this tenant may be told there."""
-        allowed = self.tenants.get(tenant)
+        allowed = self.tenants.get(parent_of(tenant))
         return allowed is None or channel in allowed
 
     def left_to_digest(self, route: Route, severity: Severity, at: int) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from actors.billing.connect import owner_of
 from actors.billing.projection import Projector
 from actors.billing.reading import time
 from actors.billing.ticker import MINUTE
@@ -52,10 +53,11 @@ class Replay:
             return
         self.events += 1
         yield from self._pass_time(received)
-        known = self._known.get(tenant)
-        if known is None:
-            known = self._known[tenant] = set()
+        if tenant not in self._known:
+            self._known[tenant] = set()
             yield from self._apply(Kind.CONFIG, tenant, self._rules_of(tenant))
+        tenant = owner_of(tenant, event)
+        known = self._known.setdefault(tenant, set())
         if event["id"] not in known:
             known.add(event["id"])
             self.stored += 1

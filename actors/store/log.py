@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from actors.store.codec import DICTIONARY, Damaged, pack, unpack
-from actors.store.records import Appended, EventRow, Kind, LogEntry, NewEntry
+from actors.store.records import BELOW, Appended, EventRow, Kind, LogEntry, NewEntry
 
 _SCAN = 2_000
 """Rows looked at in one query for events of one tenant: queries stay short, so that the WAL can be reset."""
@@ -25,6 +25,9 @@ _INSERT_KEYS = ("INSERT INTO event_keys (tenant, event_id, seq) VALUES", "")
 _INSERT_LOG = ("INSERT INTO log (seq, kind, tenant, at, dictionary, data) VALUES", "")
 _INSERT_BODIES = ("INSERT INTO archive (seq, body) VALUES", "")
 _COUNT = "UPDATE meta SET value = value + ? WHERE key = 'stored'"
+
+OF_TENANT = "(? IS NULL OR name = ? OR substr(name, 1, length(?)) = ?)"
+"""Rows of one tenant, its connected accounts included, or (None) of all. Takes `of_tenant`."""
 
 _ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 """Each statement hands the interpreter over to the event loop and waits to get it back: rather few than many."""
@@ -143,6 +146,12 @@ def tenant_id(connection: sqlite3.Connection, name: str) -> int:
     return number
 
 
+def of_tenant(tenant: str | None) -> tuple[str | None, ...]:
+    """What OF_TENANT takes."""
+    below = None if tenant is None else tenant + BELOW
+    return tenant, tenant, below, below
+
+
 def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[LogEntry]:
     """Entries with seq > after, oldest first."""
     rows = connection.execute(
@@ -192,11 +201,11 @@ def _events_between(
         f"""
         SELECT seq, name, at, data, dictionary, coalesce(score, 0.0), coalesce(flagged, 0)
         FROM log JOIN tenants ON id = tenant LEFT JOIN scores USING (seq)
-        WHERE seq BETWEEN ? AND ? AND kind = ? AND at >= ? AND (? IS NULL OR name = ?)
+        WHERE seq BETWEEN ? AND ? AND kind = ? AND at >= ? AND {OF_TENANT}
             AND seq NOT IN (SELECT seq FROM dead_letters WHERE replayed IS NOT NULL)
         ORDER BY seq {"DESC" if newest else "ASC"} LIMIT ?
-        """,  # noqa: S608 - the direction cannot be a parameter
-        (*window, Kind.EVENT, since or 0, tenant, tenant, limit),
+        """,  # noqa: S608 - our own words
+        (*window, Kind.EVENT, since or 0, *of_tenant(tenant), limit),
     )
     return [event for row in rows if (event := _event_row(*row)) is not None]
 

@@ -39,7 +39,7 @@ BUSINESS = business()
 
 def fetched(night: Night, events: list[Event], how: str = HISTORY, **more: Any) -> None:
     for one in events:
-        night.append(Kind.EVENT, "acme", Projector(bytes(32)).project(one) | {"backfilled": how} | more)
+        night.append(Kind.EVENT, "acme", {**Projector(bytes(32)).project(one), "backfilled": how, **more})
 
 
 def begin(night: Night) -> None:
