@@ -110,8 +110,9 @@ class ExchangeServer:
                 tasks.start_soon(self._cast_spells)
                 ready()
         finally:
-            await self._drop()
-            await runner.cleanup()
+            with anyio.CancelScope(shield=True):
+                await self._drop()
+                await runner.cleanup()
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 

@@ -41,11 +41,12 @@ class Ticker:
         self._today: Session | None = None
         self._halted: dict[str, int] = {}  # until when
         self._to_revise: list[Bar] = []
-        market.complete_until(clock.now())
+        self._begin = clock.now() - tape.timeframe + 1  # the bar that has begun is joined
+        market.complete_until(self._begin)
 
     async def play(self) -> None:
         """From the clock's time to the end of the tape."""
-        for moment in self._tape.moments(self._clock.now()):
+        for moment in self._tape.moments(self._begin):
             if await self._is_open(moment.time):
                 await self._play(moment)
         await self._close_day()
