@@ -9,6 +9,7 @@ from actors.kernel.clock import Clock
 from actors.kernel.frozen import frozen
 from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.orders import Declined
+from actors.simulated.exchange.past import longer
 from actors.simulated.exchange.tape import Tape
 from actors.trading.ports import (
     TERMINAL,
@@ -69,13 +70,20 @@ class SimulatedMarket:
             del self._readers[sink]
 
     async def history(self, symbols: Collection[str], timeframe: int, start: int, end: int) -> list[Bar]:
-        """Raw bars with start <= time < end that are complete. Raises ValueError for another timeframe than its own."""
-        if timeframe != self.timeframe:
-            raise ValueError(f"bars of {timeframe} µs: there are only those of {self.timeframe}")
-        return self.complete(list(symbols), start, end)
+        """Raw bars with start <= time < end that are over. Longer ones than its own follow the clock, as Alpaca's."""
+        if timeframe == self.timeframe:
+            return self.complete(list(symbols), start, end)
+        over = self._closed_until - 1 + self.timeframe
+        found = [
+            bar
+            for symbol in symbols
+            for bar in longer(iter(self.complete([symbol], start, end)), timeframe)
+            if bar.time + timeframe <= over
+        ]
+        return sorted(found, key=lambda bar: (bar.time, bar.symbol))
 
     def complete(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
-        """Bars with start <= time < end that are over, by time."""
+        """Bars of its own length with start <= time < end that are over, by time."""
         bars = self._tape.history(symbols, start, min(end, self._closed_until))
         return [bar for bar in bars if not any(halt.covers(bar) for halt in self._halts)] if self._halts else bars
 
