@@ -18,7 +18,7 @@ from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Kind, NewEntry, Severity
 from actors.trading.blocks import NEVER, Blocks
 from actors.trading.hours import Hours
-from actors.trading.ports import Bar, BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen, Unreachable
+from actors.trading.ports import Bar, BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen, Refused, Unreachable
 from actors.trading.quotes import QuoteBoard
 from strategies.sessions import DAY
 
@@ -226,8 +226,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         for failures in count():
             try:
                 return await question()
-            except Unreachable as error:
-                log.warning("market_unreachable", error=str(error))
+            except (Unreachable, Refused) as error:  # a refusal may pass, too: of one request, nothing is concluded
+                log.warning("market_not_answering", error=str(error))
             await io_sleep(ASK_AGAIN_S[min(failures, len(ASK_AGAIN_S) - 1)])
         raise AssertionError("unreachable")
 

@@ -38,8 +38,8 @@ def minutes(draw: Any) -> Bars:
     high = low + rng.integers(0, 5_000, len(rows))
     opens, close = (rng.integers(low, high + 1) for _ in range(2))
     volume = rng.integers(1, 10**9, len(rows)) / FRACTIONAL_SHARE
-    dollars = [column / 10_000 for column in (opens, high, low, close)]
-    return Bars.from_columns(SYMBOLS, symbol, times[rows], *dollars, volume=volume, timeframe=length)
+    columns = (opens / 10_000, high / 10_000, low / 10_000, close / 10_000, volume)
+    return Bars.from_columns(SYMBOLS, symbol, times[rows], *columns, timeframe=length)
 
 
 def blocks(bars: Bars) -> Iterator[BarBlock]:

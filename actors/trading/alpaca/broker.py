@@ -56,6 +56,10 @@ class AlpacaBroker:
         self._patience = patience or Patience()
         self._ours: OrderedDict[str, str] = OrderedDict()  # Alpaca's id of an order → ours
 
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self.host.close()
+
     async def run(self, sink: Callable[[BrokerMessage], None]) -> None:
         """Stream what happens to orders until cancelled. Raises Refused."""
         line = Line(
@@ -137,7 +141,7 @@ class AlpacaBroker:
     async def executions(self, after: int) -> list[Execution]:
         """Everything filled since, oldest first."""
         found: list[Execution] = []
-        query: dict[str, Any] = {"after": reading.rfc3339(after), "direction": "asc", "page_size": FILLS_PAGE}
+        query: dict[str, Any] = {"after": reading.rfc3339(after - 1), "direction": "asc", "page_size": FILLS_PAGE}
         while True:
             page = await self.host.get("/account/activities/FILL", query)
             for fill in page:

@@ -18,7 +18,7 @@ FATAL = {
     409: "the plan does not include this feed; set trading.feed to iex",
     411: "these keys may not use this stream",
 }
-"""Nothing changes by trying again."""
+"""Nothing changes by trying again; but what has worked and is refused suddenly may be their mistake, and pass."""
 
 CROWDED = 406
 """Another connection is still counted: who comes back at once keeps it alive."""
@@ -79,17 +79,18 @@ class Line:
 
     async def run(self, hear: sdk.Hear, tell: Callable[[Link], None]) -> None:
         """Until cancelled. `tell` hears of ups and downs; raises Refused for what no waiting will change."""
-        failures = 0
+        failures, ever_up = 0, False
         while True:
             code, reason = await self._connection(hear, tell)
-            if code in FATAL:
+            ever_up = ever_up or self._up_at is not None
+            if code in FATAL and not ever_up:
                 raise Refused(f"{self._name}: {reason}: {FATAL[code]}")
             if self._up_at is not None:
                 tell(Link(up=False, reason=reason))
                 if self._heard or monotonic() - self._up_at >= self._patience.healthy_s:
                     failures = 0
             pause_s = min(self._patience.first_s * 2.0**failures, self._patience.longest_s)
-            if code == CROWDED:
+            if code in {CROWDED, *FATAL}:
                 pause_s = max(pause_s, self._patience.crowded_s)
             failures = min(failures + 1, 10)
             log.warning("stream_down", stream=self._name, reason=reason, again_in_s=round(pause_s, 1))

@@ -56,6 +56,10 @@ class AlpacaMarket:
         self._heard = 0  # by the clock, for it is the exchange that is silent or not
         self._senseless = 0
 
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self._data.close()
+
     async def run(self, symbols: Collection[str], sink: Callable[[MarketMessage], None]) -> None:
         """Stream until cancelled. Raises Refused."""
         wanted = sorted(symbols)

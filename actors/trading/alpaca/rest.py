@@ -50,9 +50,15 @@ class Host:
         self._deadline_s = deadline_s
         self._pace = Pace(monotonic())
         seen = partial(self._seen, asyncio.get_running_loop())
+        self._all = [sdk.Rest(url.rstrip("/"), keys, deadline_s, seen) for _ in range(ABREAST)]
         self._free = asyncio.Queue[sdk.Rest]()
-        for _ in range(ABREAST):
-            self._free.put_nowait(sdk.Rest(url.rstrip("/"), keys, deadline_s, seen))
+        for rest in self._all:
+            self._free.put_nowait(rest)
+
+    def close(self) -> None:
+        """Let go of idle connections."""
+        for rest in self._all:
+            rest.close()
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Read; tried again for a while when nothing, or nothing definite, is answered."""

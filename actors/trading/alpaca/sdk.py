@@ -85,6 +85,10 @@ class Rest(RESTClient):
         self._session = _Session(timeout_s, seen)
         self._retry_codes = []
 
+    def close(self) -> None:
+        """Let go of idle connections."""
+        self._session.close()
+
 
 class DataSocket(StockDataStream):
     """One connection to the stream of market data; `hear` is given every message after the handshake."""
