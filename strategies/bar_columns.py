@@ -48,6 +48,9 @@ class Series:
         return len(self.time)
 
 
+NO_BARS = Series(*(np.zeros(0, np.int64) for _ in NAMES))
+
+
 def joined(first: Series, then: Series) -> Series:
     """Both in order of time; where both have a bar, that of `then`."""
     kept = first.rows(~np.isin(first.time, then.time))

@@ -32,12 +32,11 @@ SUFFIX = re.compile(r"\.(csv|csv\.gz|parquet)$", re.IGNORECASE)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read_bars(path: Path) -> Bars:
-    """Every bar of a file or folder.
+def read_tables(path: Path) -> list[Table]:
+    """Every row of a file or folder, as it is written, a table for each file.
 
     Columns are found by name; `time` is the start of the bar, ISO 8601 or unix seconds, UTC where it does not say.
-    A file in a folder may leave the symbol to its name. Rows of different symbols may interleave. The first row that
-    cannot be a bar raises BadInput with file, line and field.
+    A file in a folder may leave the symbol to its name. What cannot be read raises BadInput with file, line and field.
     """
     if path.is_dir():
         named = ((file, SUFFIX.search(file.name)) for file in sorted(path.iterdir()))
@@ -46,9 +45,19 @@ def read_bars(path: Path) -> Bars:
         tables = [_read(path, symbol=None)]
     if not tables:
         raise BadInput(f"{path}: no .csv, .csv.gz or .parquet file in this folder")
+    return tables
+
+
+def read_bars(path: Path) -> Bars:
+    """Every bar of a file or folder, as `read_tables` reads them.
+
+    Rows of different symbols may interleave. The first row that cannot be a bar raises BadInput with file, line and
+    field.
+    """
+    tables = read_tables(path)
     for table in tables:
         refuse_impossible(table)
-    symbols, codes = _encode(np.concatenate([table.symbol for table in tables]))
+    symbols, codes = encode(np.concatenate([table.symbol for table in tables]))
     time = np.concatenate([table.time for table in tables])
     refuse_odd_symbols(tables, symbols, codes)
     refuse_disorder(tables, codes, time)
@@ -181,7 +190,7 @@ def _symbol_column(symbol: str | None, size: int) -> NDArray[np.bytes_]:
     return np.full(size, (symbol or "").encode(), TEXT)
 
 
-def _encode(column: NDArray[np.bytes_]) -> tuple[list[str], NDArray[np.intp]]:
+def encode(column: NDArray[np.bytes_]) -> tuple[list[str], NDArray[np.intp]]:
     """The symbols in alphabetical order, and for each row the number of its symbol."""
     starts = np.flatnonzero(np.append(True, column[1:] != column[:-1]))
     symbols, codes = np.unique(column[starts], return_inverse=True)

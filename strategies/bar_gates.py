@@ -33,14 +33,19 @@ class Table:
 
 def refuse_impossible(table: Table) -> None:
     """Raise BadInput for the first row that cannot be a bar: file, line, field, and why."""
-    found = [(int(bad.argmax()), field, reason) for field, bad, reason in _faults(table) if bad.any()]
+    found = [(int(bad.argmax()), field, reason) for field, bad, reason in faults(table) if bad.any()]
     if found:
         row, field, reason = min(found, key=lambda fault: fault[0])
-        place, text = table.locate(row)
-        raise BadInput(f"{place}: {field}: {text.get(field) or 'it'} {reason.format_map(text)}")
+        raise BadInput(fault_text(table, row, field, reason))
 
 
-def _faults(table: Table) -> Iterator[tuple[str, Mask, str]]:
+def fault_text(table: Table, row: int, field: str, reason: str) -> str:
+    """One of the `faults` with its place."""
+    place, text = table.locate(row)
+    return f"{place}: {field}: {text.get(field) or 'it'} {reason.format_map(text)}"
+
+
+def faults(table: Table) -> Iterator[tuple[str, Mask, str]]:
     """Field, rows at fault, reason; of several faults in one row the first counts."""
     widest = table.symbol.dtype.itemsize
     lengths = np.strings.str_len(table.symbol)

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from config.errors import UserError
-from strategies.bar_columns import NAMES, Column, Part, PartName, Series, joined, replace_file, write_part
+from config.errors import BadInput, UserError
+from strategies.adjustments import Action, as_csv, read_actions
+from strategies.bar_columns import NAMES, NO_BARS, Column, Part, PartName, Series, joined, replace_file, write_part
 from strategies.bars import timeframe_text
 from strategies.sessions import DAY, HOUR
 
 MANIFEST = "manifest.json"
-ACTIONS = "actions.csv"
 FORMAT = 1
 
 
@@ -48,11 +48,29 @@ class Manifest:
     parts: tuple[Part, ...] = ()
     sources: tuple[Source, ...] = ()
     ranges: Mapping[str, Mapping[str, Sequence[Range]]] = field(default_factory=dict)
+    actions: str = ""  # the file of splits and dividends
 
     def find(self, feed: str, timeframe: int) -> list[Part]:
         """The parts of a feed and timeframe, in order of time."""
         found = [part for part in self.parts if (part.feed, part.timeframe) == (feed, timeframe)]
         return sorted(found, key=lambda part: part.period)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Parts in order of time, each with its columns mapped into memory."""
+
+    parts: tuple[tuple[Part, dict[str, Column]], ...]
+
+    @property
+    def symbols(self) -> list[str]:
+        """Those that have a bar, in alphabetical order."""
+        return sorted({symbol for part, _ in self.parts for symbol in part.rows})
+
+    def series(self, symbol: str) -> Series:
+        """All bars of one symbol, copied; none where it has none."""
+        pieces = [part.series(columns, symbol) for part, columns in self.parts]
+        return Series(*(np.concatenate([getattr(piece, name) for piece in (NO_BARS, *pieces)]) for name in NAMES))
 
 
 class BarStore:
@@ -76,29 +94,35 @@ class BarStore:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: cannot be read as a bar store's manifest ({error})") from error
 
-    @contextmanager
-    def opened(self, feed: str, timeframe: int) -> Iterator[list[tuple[Part, dict[str, Column]]]]:
-        """The parts of a feed and timeframe with their columns mapped, all of one moment, in order of time."""
+    def opened(self, feed: str, timeframe: int) -> "Opened":
+        """The bars of a feed and timeframe as they are at this moment, also when they are replaced meanwhile."""
         while True:
             manifest = self.manifest()
             try:
-                mapped = [(part, part.columns(self.folder)) for part in manifest.find(feed, timeframe)]
+                return Opened(tuple((part, part.columns(self.folder)) for part in manifest.find(feed, timeframe)))
             except FileNotFoundError:
                 if self.manifest().generation == manifest.generation:
                     raise UserError(f"{self.folder}: files that its manifest lists are missing") from None
-                continue  # replaced while we looked
-            yield mapped
-            return
 
-    def series(self, feed: str, timeframe: int, symbol: str) -> Series:
-        """All bars of one symbol; none where it has none."""
-        with self.opened(feed, timeframe) as parts:
-            pieces = [part.series(columns, symbol) for part, columns in parts]
-        empty = np.zeros(0, np.int64)
-        return Series(*(np.concatenate([empty, *(getattr(piece, name) for piece in pieces)]) for name in NAMES))
+    def actions(self) -> list[Action]:
+        """The splits and dividends that it knows, by symbol and date."""
+        while True:
+            manifest = self.manifest()
+            try:
+                return read_actions(self.folder / manifest.actions) if manifest.actions else []
+            except BadInput:
+                if self.manifest().generation == manifest.generation:
+                    raise
 
-    def add(self, feed: str, timeframe: int, series: Mapping[str, Series], source: Source) -> None:
-        """Merge bars into the store, all or none; where it has a bar already, the new one replaces it.
+    def add(
+        self,
+        feed: str,
+        timeframe: int,
+        series: Mapping[str, Series],
+        source: Source,
+        actions: Sequence[Action] = (),
+    ) -> None:
+        """Merge bars, splits and dividends into the store, all or none; what is new replaces what it had.
 
         Raises UserError when another process is writing.
         """
@@ -115,8 +139,17 @@ class BarStore:
                 parts[folder] = write_part(self.folder, name, [*symbols], self._merged(old, fresh))
                 if old is not None:
                     del parts[old.folder]
-            told = _with_source(manifest, feed, timeframe, series, source)
-            self._replace(replace(told, generation=manifest.generation + 1, parts=tuple(parts.values())))
+            told = _with_source(manifest, feed, timeframe, series, source) if series else manifest
+            told = replace(told, generation=manifest.generation + 1, parts=tuple(parts.values()))
+            self._replace(replace(told, actions=self._write_actions(told.generation, actions) or told.actions))
+
+    def _write_actions(self, generation: int, actions: Sequence[Action]) -> str:
+        if not actions:
+            return ""
+        known = {(one.symbol, one.date): one for one in (*self.actions(), *actions)}
+        name = f"actions.{generation}.csv"
+        replace_file(self.folder / name, as_csv(known.values()).encode())
+        return name
 
     def _merged(self, old: Part | None, fresh: Mapping[str, Series]) -> Callable[[str], Series]:
         if old is None:
@@ -135,11 +168,14 @@ class BarStore:
         self._sweep(manifest)
 
     def _sweep(self, manifest: Manifest) -> None:
-        """Remove the folders that are not listed: replaced ones, and those of a writer that was killed."""
-        listed = {self.folder / part.folder for part in manifest.parts}
+        """Remove what is not listed: what was replaced, and what a writer left that was killed."""
+        listed = {self.folder / part.folder for part in manifest.parts} | {self.folder / manifest.actions}
         for folder in self.folder.glob("*/*/*"):
             if folder not in listed:
                 rmtree(folder)
+        for file in self.folder.glob("actions.*.csv"):
+            if file not in listed:
+                file.unlink()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -159,7 +195,8 @@ def _manifest(data: dict[str, Any]) -> Manifest:
     if data["format"] != FORMAT:
         raise ValueError(f"format {data['format']}, and this nightdesk knows {FORMAT}")
     parts = tuple(Part(**part) for part in data["parts"])
-    return Manifest(data["generation"], parts, tuple(Source(**one) for one in data["sources"]), data["ranges"])
+    sources = tuple(Source(**one) for one in data["sources"])
+    return Manifest(data["generation"], parts, sources, data["ranges"], data["actions"])
 
 
 def _by_period(series: Mapping[str, Series], timeframe: int) -> dict[str, dict[str, Series]]:

@@ -4,7 +4,7 @@ Prices are integers in a symbol's own unit (1/10,000 dollar unless the series is
 and comparisons of them are exact, so a rule decides the same in any order of evaluation and on any machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -151,7 +151,7 @@ class Bars:
             present,
             price_scale,
             volume_scale,
-            timeframe or _spacing(times, present),
+            timeframe or bar_length(times[own] for own in present.T),
             feed=feed,
             adjustment=adjustment,
             synthetic=synthetic,
@@ -261,10 +261,10 @@ def _price_scale(symbols: Sequence[str], symbol: Ints, low: Floats, adjustment: 
     return scale
 
 
-def _spacing(times: Micros, present: Bools) -> int:
+def bar_length(axes: Iterable[Micros]) -> int:
     """The length of a bar: the smallest distance of one symbol's times, for symbols may tick at different moments.
 
     Daily bars stamped in local time are 23 hours apart once a year.
     """
-    least = min((int(np.diff(times[own]).min()) for own in present.T if np.count_nonzero(own) > 1), default=DAY)
+    least = min((int(np.diff(times).min()) for times in axes if len(times) > 1), default=DAY)
     return DAY if 20 * HOUR <= least <= 28 * HOUR else least

@@ -32,13 +32,12 @@ def read_store(
     """
     length = None if timeframe is None else parse_timeframe(timeframe)
     feed, stored = _choose(store, length, feed)
-    with store.opened(feed, stored) as parts:
-        known = sorted({symbol for part, _ in parts for symbol in part.rows})
-        wanted = known if symbols is None else sorted(set(symbols))
-        if missing := [symbol for symbol in wanted if symbol not in known]:
-            raise BadInput(f"{store.folder}: has no {timeframe_text(stored)} bars of {missing[0]} from {feed}")
-        longer = None if length in {None, stored} else length
-        pieces = [_panel(part, columns, wanted, longer) for part, columns in parts]
+    opened = store.opened(feed, stored)
+    wanted = opened.symbols if symbols is None else sorted(set(symbols))
+    if missing := set(wanted).difference(opened.symbols):
+        raise BadInput(f"{store.folder}: has no {timeframe_text(stored)} bars of {min(missing)} from {feed}")
+    longer = None if length in {None, stored} else length
+    pieces = [_panel(part, columns, wanted, longer) for part, columns in opened.parts]
     return _joined([piece for piece in pieces if len(piece.times)], wanted, longer or stored, feed, store)
 
 

@@ -12,8 +12,7 @@ import orjson
 
 from config.errors import BadInput, UserError
 from daemon.cli.backtest_output import as_json, as_text
-from strategies.bar_files import read_bars
-from strategies.bar_gates import doubts
+from daemon.cli.bar_source import open_bars, warn
 from strategies.bars import Bars, parse_timeframe, timeframe_text
 from strategies.base import Overlay, Strategy
 from strategies.lab.audit import look_ahead, sample
@@ -22,11 +21,9 @@ from strategies.lab.costs import parse_costs
 from strategies.lab.metrics import Metrics
 from strategies.lab.result import Account, Result
 from strategies.registry import NAMES, load, parse_params
-from strategies.resample import resample
 from strategies.sector_rotation import SectorRotation
-from strategies.universe import restrict, sectors_of
+from strategies.universe import sectors_of
 
-DOUBTS_SHOWN = 5
 OVERLAID = f"{SectorRotation.name}."
 """Begins a --param of the overlay."""
 
@@ -46,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     with redirect_stdout(sys.stderr):  # what a user's own code prints is no part of the result
         kind = load(arguments.strategy)
         params = parse_params(kind, [text for text in arguments.param if not text.startswith(OVERLAID)])
-        bars = _bars(arguments)
+        bars = open_bars(arguments)
         strategy = kind(bars.symbols, [params], overlays=_overlays(arguments, bars))
         _refuse_short_history(strategy, bars, arguments.bars)
         if arguments.strategy not in NAMES:
@@ -61,19 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--report: {arguments.report}: {error.strerror}") from error
     print(orjson.dumps(as_json(result, metrics, bars)).decode() if arguments.json else as_text(result, metrics, bars))
     return 0
-
-
-def _bars(arguments: argparse.Namespace) -> Bars:
-    """The bars as the options want them, doubts said on stderr."""
-    bars = read_bars(arguments.bars)
-    found = list(doubts(bars))
-    for doubt in found[:DOUBTS_SHOWN]:
-        _warn(f"{arguments.bars}: {doubt}")
-    if len(found) > DOUBTS_SHOWN:
-        _warn(f"{arguments.bars}: {len(found) - DOUBTS_SHOWN} more such doubts")
-    if arguments.timeframe is not None:
-        bars = resample(bars, arguments.timeframe)
-    return restrict(bars, arguments.membership) if arguments.membership else bars
 
 
 def _overlays(arguments: argparse.Namespace, bars: Bars) -> list[Overlay]:
@@ -105,9 +89,9 @@ def _warn_of_the_unintended(arguments: argparse.Namespace, strategy: Strategy, b
     if not arguments.timeframe and bars.timeframe != parse_timeframe(strategy.timeframe):
         given, meant = timeframe_text(bars.timeframe), strategy.timeframe
         remedy = f"; --timeframe {meant} makes them" if bars.timeframe < parse_timeframe(meant) else ""
-        _warn(f"{arguments.bars}: has {given} bars, {strategy.name} counts in bars of {meant}{remedy}")
+        warn(f"{arguments.bars}: has {given} bars, {strategy.name} counts in bars of {meant}{remedy}")
     if strategy.values[0].get("calendar") == "":
-        _warn(f"{strategy.name}: enters nothing without --param calendar=FILE, a CSV symbol,date,timing")
+        warn(f"{strategy.name}: enters nothing without --param calendar=FILE, a CSV symbol,date,timing")
 
 
 def _refuse_look_ahead(path: str, strategy: Strategy, bars: Bars) -> None:
@@ -118,11 +102,7 @@ def _refuse_look_ahead(path: str, strategy: Strategy, bars: Bars) -> None:
     for leak in leaks:
         if leak.check != "restarted":
             raise BadInput(f"{path}: {leak}")
-        _warn(f"{path}: {leak}: remember in numbers and arrays, and indicators, that setup makes")
-
-
-def _warn(text: str) -> None:
-    print(f"nightdesk: warning: {text}", file=sys.stderr)
+        warn(f"{path}: {leak}: remember in numbers and arrays, and indicators, that setup makes")
 
 
 def _report_writer(path: Path) -> ReportWriter:

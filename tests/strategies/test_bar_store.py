@@ -82,7 +82,9 @@ def test_what_was_written_is_read_to_the_bit_and_the_newest_bar_of_a_time_counts
         store.add("iex", MINUTE, batch, SOURCE)
     for symbol, bars in expected.items():
         rows = [(moment, *bars[moment]) for moment in sorted(bars)]
-        assert same(store.series("iex", MINUTE, symbol), Series(*np.array(rows, np.int64).reshape(-1, len(NAMES)).T))
+        assert same(
+            store.opened("iex", MINUTE).series(symbol), Series(*np.array(rows, np.int64).reshape(-1, len(NAMES)).T)
+        )
 
 
 @pytest.mark.parametrize("leave_out", [0.0, 0.3])
@@ -158,12 +160,12 @@ def test_a_second_writer_is_turned_away_and_a_reader_keeps_what_it_has_opened(tm
     store = BarStore(tmp_path)
     old, new = series(SESSIONS.opens), series(SESSIONS.opens, 1)
     store.add("iex", DAY, {"A": old}, SOURCE)
-    with store.opened("iex", DAY) as [(part, columns)]:
-        with store._writing(), pytest.raises(UserError, match="another nightdesk is writing"):
-            BarStore(tmp_path).add("iex", DAY, {"A": new}, SOURCE)
-        store.add("iex", DAY, {"A": new}, SOURCE)
-        assert same(part.series(columns, "A"), old)
-    assert same(store.series("iex", DAY, "A"), new)
+    opened = store.opened("iex", DAY)
+    with store._writing(), pytest.raises(UserError, match="another nightdesk is writing"):
+        BarStore(tmp_path).add("iex", DAY, {"A": new}, SOURCE)
+    store.add("iex", DAY, {"A": new}, SOURCE)
+    assert same(opened.series("A"), old)
+    assert same(store.opened("iex", DAY).series("A"), new)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 99}'])

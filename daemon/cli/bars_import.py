@@ -1,0 +1,76 @@
+"""`nightdesk import-bars`: from options to the gates, and what came of it."""
+
+import argparse
+import getpass
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from actors.kernel.clock import WallClock
+from config.errors import BadInput
+from daemon.cli.bar_source import store_of, time_text
+from daemon.cli.tables import emit
+from strategies.adjustments import read_actions
+from strategies.bar_import import Imported, Refused, import_actions, import_bars
+from strategies.bars import parse_timeframe, timeframe_text
+
+FEED = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import, or say which rows are in the way."""
+    if not FEED.fullmatch(arguments.feed):
+        raise BadInput(
+            f"--feed: {arguments.feed!r}: small letters, digits and _ make a feed's name, such as iex or sip"
+        )
+    if arguments.path is None and arguments.actions is None:
+        raise BadInput("import-bars: name a PATH, or --actions FILE")
+    length = None if arguments.timeframe is None else parse_timeframe(arguments.timeframe)
+    actions = [] if arguments.actions is None else read_actions(arguments.actions)
+    store = store_of(arguments.store, arguments.config)
+    with _lines_told():
+        if arguments.path is None:
+            import_actions(store, arguments.actions, actions, arguments.accept)
+            imported = Imported("", 0, (), 0, len(actions), {})
+        else:
+            imported = import_bars(
+                store,
+                arguments.path,
+                feed=arguments.feed,
+                timeframe=length,
+                actions=actions,
+                accept=arguments.accept,
+                at=time_text(WallClock().now()),
+                by=getpass.getuser(),
+            )
+    if arguments.json:
+        timeframe = timeframe_text(imported.timeframe) if imported.timeframe else None
+        emit(asdict(imported) | {"feed": imported.feed or None, "timeframe": timeframe, "store": str(store.folder)})
+    else:
+        _tell(imported, str(store.folder))
+    return 0
+
+
+@contextmanager
+def _lines_told() -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        for line in refused.lines:
+            print(f"nightdesk: {line}", file=sys.stderr)
+        raise
+
+
+def _tell(imported: Imported, folder: str) -> None:
+    if imported.bars:
+        symbols = "1 symbol" if len(imported.symbols) == 1 else f"{len(imported.symbols):,} symbols"
+        bars = f"{imported.bars:,} bars of {timeframe_text(imported.timeframe)}"
+        print(f"{bars} of {symbols} from {imported.feed}: {folder}")
+    if imported.actions:
+        print(f"{imported.actions:,} splits and dividends: {folder}")
+    for gate, lines in imported.accepted.items():
+        print(
+            f"{gate}: accepted, and written down: {lines[0]}" + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
+        )

@@ -1,0 +1,127 @@
+"""Recorded bars into the store, through the gates; all of them or none."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from config.errors import BadInput
+from strategies import import_gates
+from strategies.adjustments import Action
+from strategies.bar_files import encode, read_tables
+from strategies.bar_gates import refuse_odd_symbols
+from strategies.bar_store import BarStore, Source
+from strategies.import_gates import GATES, Batch
+
+LINES = 10  # told of one gate: who has to mend more than that mends them at their source
+IMPOSSIBLE = "impossible"
+CHANGED = import_gates.changed.__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import brought. `accepted`: gate → what it said of the bars that were waved through."""
+
+    feed: str
+    timeframe: int
+    symbols: tuple[str, ...]
+    bars: int
+    actions: int
+    accepted: Mapping[str, Sequence[str]]
+
+
+class Refused(BadInput):
+    """Bars failed gates; nothing was imported. `lines`: each with file, row and gate."""
+
+    def __init__(self, summary: str, lines: Sequence[str]) -> None:
+        super().__init__(summary)
+        self.lines = lines
+
+
+def import_bars(
+    store: BarStore,
+    path: Path,
+    *,
+    feed: str,
+    timeframe: int | None,
+    actions: Sequence[Action],
+    accept: Collection[str],
+    at: str,
+    by: str,
+) -> Imported:
+    """Check every row of a file or folder and merge it into the store. `accept` names gates to pass all the same.
+
+    `at` and `by` say when it is imported and who answers for it. Raises Refused, and BadInput for what is no file of
+    bars.
+    """
+    batch = _batch(store, path, feed, timeframe, actions)
+    said = _said(batch)
+    if conflicts := _conflicts(store.actions(), actions):
+        said[CHANGED] = [*conflicts, *said.get(CHANGED, ())]
+    if refusing := {gate: lines for gate, lines in said.items() if gate not in accept}:
+        ways = " ".join(f"--accept {gate}" for gate in refusing)
+        raise Refused(
+            f"{path}: nothing was imported; mend it, or, where it is right as it is, import it with {ways}",
+            [line for lines in refusing.values() for line in lines],
+        )
+    series = {symbol: batch.series(code) for code, symbol in enumerate(batch.symbols)}
+    source = Source(str(path.resolve()), at, by, said)
+    store.add(feed, batch.timeframe, series, source, actions)
+    bars = sum(len(one) for one in series.values())
+    return Imported(feed, batch.timeframe, tuple(batch.symbols), bars, len(actions), said)
+
+
+def import_actions(store: BarStore, path: Path, actions: Sequence[Action], accept: Collection[str]) -> None:
+    """Splits and dividends without bars. Raises Refused where the store has others for the same day."""
+    conflicts = _conflicts(store.actions(), actions)
+    if conflicts and CHANGED not in accept:
+        raise Refused(f"{path}: nothing was imported; where it is right, import it with --accept {CHANGED}", conflicts)
+    store.add("", 0, {}, Source(""), actions)
+
+
+def _batch(store: BarStore, path: Path, feed: str, length: int | None, actions: Sequence[Action]) -> Batch:
+    tables = read_tables(path)
+    if faults := list(islice(import_gates.impossible(tables), LINES + 1)):
+        raise Refused(f"{path}: nothing was imported: such bars cannot be", _told(faults, IMPOSSIBLE))
+    symbols, codes = encode(np.concatenate([table.symbol for table in tables]))
+    refuse_odd_symbols(tables, symbols, codes)
+    time = np.concatenate([table.time for table in tables])
+    timeframe = Batch(tables, symbols, codes, time, length).timeframe
+    others = {part.feed for part in store.manifest().parts if part.timeframe == timeframe} - {feed}
+    stored, elsewhere = store.opened(feed, timeframe), [store.opened(other, timeframe) for other in sorted(others)]
+    return Batch(
+        tables,
+        symbols,
+        codes,
+        time,
+        timeframe,
+        (*store.actions(), *actions),
+        stored.series,
+        stored.symbols,
+        lambda symbol: [other.series(symbol) for other in elsewhere],
+    )
+
+
+def _said(batch: Batch) -> dict[str, list[str]]:
+    """What each gate says that says something."""
+    said = {}
+    for name, gate in GATES.items():
+        if found := sorted(gate(batch)):
+            lines = [f"{batch.locate(row)}: {name}: {text}" for row, text in found[:LINES]]
+            said[name] = lines + [f"{name}: {len(found) - LINES} more such rows"] * (len(found) > LINES)
+    return said
+
+
+def _told(faults: Sequence[str], gate: str) -> list[str]:
+    return [*faults[:LINES], *[f"{gate}: there are more such rows"] * (len(faults) > LINES)]
+
+
+def _conflicts(known: Sequence[Action], fresh: Sequence[Action]) -> list[str]:
+    by_day = {(one.symbol, one.date): one for one in known}
+    return [
+        f"{one.symbol} {one.date}: {CHANGED}: the store has split {was.split:g}, dividend {was.dividend:g}"
+        for one in fresh
+        if (was := by_day.get((one.symbol, one.date), one)) != one
+    ]
