@@ -70,7 +70,9 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         *,
         grace_s: float = GRACE_S,
         stale_after_s: float = 180.0,
+        hours: Hours | None = None,
     ) -> None:
+        """`hours`, of the same market, where others go by them too: the feed keeps them up to date."""
         self._market = market
         self._store = store
         self._clock = clock
@@ -81,7 +83,7 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._stale_after = stale_after_s
         self._stale = False
         self._blocks = Blocks(market.feed, market.timeframe, symbols, self._grace)
-        self._hours = Hours(market)
+        self._hours = hours or Hours(market)
         self._unwritten: list[NewDeskEntry] = []
         self._writing = anyio.Lock()
         self._seq = 0

@@ -37,6 +37,10 @@ class Hours:
             self._sessions = sessions_by_rule(first, last)
             self._ask_at = now + HOUR
 
+    def is_open(self, now: int) -> bool:
+        """Whether a session is in progress."""
+        return self.current(now) is not None
+
     def current(self, now: int) -> Session | None:
         """The session in progress."""
         return next((session for session in self._sessions if session.open <= now < session.close), None)

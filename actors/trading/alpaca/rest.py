@@ -47,6 +47,7 @@ class Host:
 
     def __init__(self, url: str, keys: sdk.Keys, *, deadline_s: float = DEADLINE_S) -> None:
         self._name = url.partition("://")[2] or url
+        self.patience_s = PATIENCE_S
         self._deadline_s = deadline_s
         self._pace = Pace(monotonic())
         seen = partial(self._seen, asyncio.get_running_loop())
@@ -62,7 +63,7 @@ class Host:
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Read; tried again for a while when nothing, or nothing definite, is answered."""
-        give_up_at = monotonic() + max(PATIENCE_S, 3 * self._deadline_s)
+        give_up_at = monotonic() + self.patience_s
         pause_s = AGAIN_S
         while True:
             try:

@@ -1,0 +1,60 @@
+"""What is wrong with the settings for Alpaca, found out by asking it, before anything depends on it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from actors.trading.alpaca.broker import AlpacaBroker
+from actors.trading.alpaca.market import AlpacaMarket
+from actors.trading.ports import Refused, Unreachable
+
+LIVE_KEYS, PAPER_KEYS = "AK", "PK"
+"""How their ids begin."""
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`key` names the setting. `passing`: it may be well again without anyone doing anything."""
+
+    key: str
+    says: str
+    passing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.says}"
+
+
+def keys_of_the_other_kind(key_id: str, *, paper: bool) -> Problem | None:
+    """Whether the keys are of a live account where paper is to be traded, or the other way round."""
+    if paper and key_id.startswith(LIVE_KEYS):
+        return Problem("trading.key_id", "these are keys of a live account and trading.paper is true; make paper keys")
+    if not paper and key_id.startswith(PAPER_KEYS):
+        return Problem("trading.key_id", "these are keys of a paper account and trading.paper is false")
+    return None
+
+
+async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collection[str]) -> list[Problem]:
+    """What stands in the way of trading these symbols; the first is the first to mend."""
+    try:
+        account = await broker.account()
+    except Refused as error:
+        return [Problem("trading.key_id, trading.secret_key", f"Alpaca does not accept these keys ({error})")]
+    except Unreachable as error:
+        return [Problem("trading.base_url", f"{error}; check the address and the network", passing=True)]
+    found = [Problem("trading.key_id", "the account is blocked; Alpaca says why")] if account.blocked else []
+    return found + await _of_the_market(market, symbols)
+
+
+async def _of_the_market(market: AlpacaMarket, symbols: Collection[str]) -> list[Problem]:
+    try:
+        quoted = {quote.symbol for quote in await market.quotes(symbols)}
+        strangers = await market.unknown(set(symbols) - quoted)
+    except Refused as error:
+        return [Problem("trading.feed", f"{market.feed}: {error}; the free plan has iex")]
+    except Unreachable as error:
+        return [Problem("trading.data_url", f"{error}; check the address and the network", passing=True)]
+    if not strangers:
+        return []
+    more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""
+    says = f"Alpaca does not trade {', '.join(strangers[:NAMED])}{more}; take them out"
+    return [Problem("trading.universe.symbols", says)]

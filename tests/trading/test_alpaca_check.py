@@ -1,0 +1,68 @@
+"""What is wrong with the settings for Alpaca is said in one line each, before anything depends on it."""
+
+import pytest
+
+from actors.simulated.exchange.faults import FaultPlan
+from actors.trading.alpaca.broker import AlpacaBroker
+from actors.trading.alpaca.check import keys_of_the_other_kind, problems
+from actors.trading.alpaca.market import AlpacaMarket
+from actors.trading.alpaca.sdk import Keys
+from tests.trading.exchanges import KEYS, SYMBOLS, World, over_alpaca
+
+
+async def said(world: World, symbols: tuple[str, ...] = SYMBOLS) -> list[str]:
+    assert isinstance(world.broker, AlpacaBroker)
+    assert isinstance(world.market, AlpacaMarket)
+    return [str(problem) for problem in await problems(world.broker, world.market, symbols)]
+
+
+async def test_nothing_is_said_when_all_is_well() -> None:
+    async with over_alpaca(FaultPlan()) as world:
+        assert await said(world) == []
+
+
+async def test_wrong_keys_are_told_in_alpacas_words_and_without_the_keys() -> None:
+    async with over_alpaca(FaultPlan(), keys=Keys("PKWRONG", "hush")) as world:
+        [line] = await said(world)
+    assert line.startswith("trading.key_id, trading.secret_key: Alpaca does not accept these keys (")
+    assert "HTTP 401: request is not authorized" in line
+    assert "hush" not in line
+    assert "PKWRONG" not in line
+
+
+async def test_a_feed_that_the_account_may_not_use_is_told() -> None:
+    async with over_alpaca(FaultPlan(), feed="sip") as world:
+        [line] = await said(world)
+    assert line.startswith("trading.feed: sip: ")
+    assert "subscription does not permit querying recent SIP data" in line
+
+
+async def test_symbols_that_are_not_traded_are_named() -> None:
+    async with over_alpaca(FaultPlan()) as world:
+        [line] = await said(world, (*SYMBOLS, "NOPE", "WHAT"))
+    assert line == "trading.universe.symbols: Alpaca does not trade NOPE, WHAT; take them out"
+
+
+async def test_a_host_that_cannot_be_reached_is_named_with_its_key(unused_tcp_port: int) -> None:
+    """Given up on after some time, in which it might have come back."""
+    broker = AlpacaBroker(KEYS, f"http://127.0.0.1:{unused_tcp_port}", deadline_s=0.2)
+    broker.host.patience_s = 0.5
+    market = AlpacaMarket(KEYS, "iex", None, broker.host)  # type: ignore[arg-type]  # it is not asked anything
+    try:
+        [problem] = await problems(broker, market, SYMBOLS)
+    finally:
+        broker.close()
+        market.close()
+    assert problem.passing
+    says = f"127.0.0.1:{unused_tcp_port}: cannot connect; check the address and the network"
+    assert str(problem) == f"trading.base_url: {says}"
+
+
+@pytest.mark.parametrize(
+    ("key_id", "paper", "told"),
+    [("AK1", True, True), ("PK1", False, True), ("PK1", True, False), ("AK1", False, False)],
+)
+def test_keys_of_a_live_account_are_known_by_their_name(key_id: str, paper: bool, told: bool) -> None:
+    problem = keys_of_the_other_kind(key_id, paper=paper)
+    assert (problem is not None) == told
+    assert key_id not in str(problem)
