@@ -133,6 +133,7 @@ async def test_an_order_taken_and_then_rejected_or_canceled_leaves_no_position(n
 async def test_an_order_passes_through_an_unknown_state_and_fills_in_the_end() -> None:
     async with exchange_floor("unknown-state") as floor, floor.updates() as stream:
         assert (await floor.order("one")).body["status"] == "held_for_review"
+        floor.faults.lift("unknown-state")
         assert [one["event"] for one in await follow(stream, 1)] == ["new", "held_for_review", "fill"]
 
 

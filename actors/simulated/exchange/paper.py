@@ -78,7 +78,7 @@ class PaperExchange(Exchange):
         elif self._faults.holds("canceled"):
             self._end(ticket, State.CANCELED, ticket.submitted_at)
         elif self._faults.holds("unknown-state"):
-            ticket.state = STRANGE_STATE  # until the price moves
+            ticket.state = STRANGE_STATE  # until the price moves, and the fault does not strike again
             self.sink(OrderUpdate(ticket.report()))
         else:
             self._trade(ticket, ticket.submitted_at)
@@ -86,6 +86,8 @@ class PaperExchange(Exchange):
     def _trade(self, ticket: Ticket, at: int) -> None:
         symbol = ticket.order.symbol
         if symbol not in self._bars or symbol in self.halted:
+            return
+        if ticket.state == STRANGE_STATE and self._faults.holds("unknown-state"):
             return
         if ticket.order.side is Side.BUY:
             self._buy(ticket, at)
