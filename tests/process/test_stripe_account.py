@@ -55,7 +55,7 @@ def month() -> list[dict[str, Any]]:
 
 
 def fetched(daemon: RunningDaemon) -> bool:
-    return until(lambda: [row["done"] for row in daemon.get("/backfill")["backfills"] if row["done"]] or None)[0]
+    return bool(until(lambda: [row["done"] for row in daemon.get("/backfill")["backfills"] if row["done"]] or None))
 
 
 async def test_a_month_is_there_after_the_first_start_and_once_only(tmp_path: Path) -> None:
