@@ -14,6 +14,7 @@ import structlog
 from actors.alerts.dispatcher import Dispatcher, Wake
 from actors.alerts.incidents import IncidentBook
 from actors.billing.backfill import Backfiller, Backfills, Look
+from actors.billing.digest import Digest
 from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
 from actors.billing.scorer import Scorer
@@ -24,7 +25,7 @@ from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, Random, WallClock, chance, io_sleep
 from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
-from actors.kernel.tree import Branch, Fatal, Restart, Strategy, SupervisionEvent, child, supervisor
+from actors.kernel.tree import Branch, Child, Fatal, Restart, Strategy, SupervisionEvent, child, supervisor
 from actors.kernel.watchdog import Quarantine, Watchdog
 from actors.store.janitor import Janitor
 from actors.store.protocol import StoreUnavailable
@@ -166,6 +167,7 @@ class Daemon:
                 ),
                 child("rules", lambda: RulesLogged(lambda: self._apply(self._configured))),
                 child("ticker", lambda: Ticker(store, self._clock)),
+                *self._digests(),
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
                 child("backfill", self._backfiller, mailbox=self._backfills.asked),
             ),
@@ -192,6 +194,20 @@ class Daemon:
         self._book = IncidentBook(wiring.routing(self._settings))
         self._watch = Watch(self._book)
         return Scorer(self.store, self._watch, self._clock, self._wake)
+
+    def _digests(self) -> Iterator[Child]:
+        if (every := self._settings.alerts.digest.every) is not None:
+            yield child(
+                "digest",
+                lambda: Digest(
+                    self.store,
+                    self._clock,
+                    every_s=every,
+                    audience=lambda: wiring.routing(self._settings),
+                    tenants=lambda: self._watch.tenants,
+                    wake=self._wake,
+                ),
+            )
 
     def _backfiller(self) -> Backfiller:
         base = self._settings.billing.api_url

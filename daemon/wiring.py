@@ -113,7 +113,6 @@ def without_effect(settings: Settings) -> list[str]:
     keys = {
         "trading.enabled": settings.trading.enabled,
         "watch.uptime": bool(settings.watch.uptime),
-        "alerts.digest": settings.alerts.digest not in (said.Digest(), said.Digest(every=None)),
         "web.listen": settings.web.listen not in (said.Web().listen, None),
         "billing.tenants.read_key": any(tenant.read_key for tenant in tenants),
     }

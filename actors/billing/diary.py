@@ -53,7 +53,7 @@ class Diary:
         for steps, sign in ((before, -1), (after, 1)):
             for step in steps:
                 if step.at >= now - NEWS:
-                    self.totals[step.kind] += sign
+                    self.totals[step.kind.value] += sign
                     self.totals[f"{step.kind}:{step.currency}"] += sign * step.amount
                     self.changed = True
                     if step.kind is Kind.CHURN:

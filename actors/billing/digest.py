@@ -1,7 +1,7 @@
 """The digest: at the end of each period one message a channel about what happened in it, or none."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Never, Protocol
 
 import structlog
@@ -110,7 +110,10 @@ class Digest(Actor[Never]):
     async def start(self) -> None:
         """Go on from the mark; the first time, begin to count."""
         kept = await self._store.digests.mark()
-        self._mark = Mark(**kept) if kept else Mark(self._boundary(self._clock.now()), totals=self._totals())
+        if kept is not None:
+            self._mark = Mark(**kept)
+        else:
+            await self._file((), Mark(self._boundary(self._clock.now()), totals=self._totals()))
 
     async def run(self) -> None:
         """For ever."""
@@ -121,20 +124,20 @@ class Digest(Actor[Never]):
             if now < due:
                 await self._clock.sleep_until(due)
                 continue
-            with self.turn():
-                try:
+            try:
+                await self._store.scored((await self._store.status()).last_seq)
+                with self.turn():
                     await self._tell(max(due, self._boundary(now)))
-                except StoreUnavailable as error:
-                    log.warning("digest_waits", reason=str(error))
-                    await self._clock.sleep(RETRY_S)
+            except StoreUnavailable as error:
+                log.warning("digest_waits", reason=str(error))
+                await self._clock.sleep(RETRY_S)
 
     def _boundary(self, at: int) -> int:
         """The end of the last period before `at`, or `at`."""
         return at - (at - MONDAY) % self._every
 
     async def _tell(self, until: int) -> None:
-        """End the period."""
-        await self._store.scored((await self._store.status()).last_seq)
+        """End the period. All that happened in it has been scored."""
         mark, audience = self._mark, self._audience()
         found = await self._store.digests.incidents(mark.until - OVERLAP, mark.open)
         totals = self._totals()
@@ -153,10 +156,14 @@ class Digest(Actor[Never]):
             totals=totals,
             trends={one.tenant: [trend.name for trend in one.trends] for one in figures if one.trends},
         )
-        await self._store.digests.file(notifications, {name: getattr(after, name) for name in Mark.__slots__})
-        self._mark = after
-        self._wake([one.channel for one in notifications])
-        log.info("digest", until=until, channels=[one.channel for one in notifications])
+        await self._file(notifications, after)
+        channels = [one.channel for one in notifications]
+        self._wake(channels)
+        log.info("digest", number=number, channels=channels)
+
+    async def _file(self, notifications: Sequence[NewNotification], mark: Mark) -> None:
+        await self._store.digests.file(notifications, asdict(mark))
+        self._mark = mark
 
     def _content(
         self, route: Route, audience: Audience, found: Sequence[Incident], figures: Sequence[Figures], until: int

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 
 import orjson
@@ -18,6 +18,9 @@ DAY = 86_400 * SECOND
 WARM = 31 * DAY
 BEGAN = ""  # no subscription has this id
 SETTLED = 7 * DAY  # Stripe delivers for three days; what has not been told by then will not be
+
+Journal = Callable[[Sequence[Movement], Sequence[Movement], int], None]
+"""Told that the steps of a subscription are others than was known: before, after, and when in log time."""
 
 
 class Ledger:
@@ -40,17 +43,18 @@ class Ledger:
         self._changed: Counter[str] = Counter()  # and how often each subscription moved, other than to begin
         self.began: int | None = None  # what happened earlier we know from hindsight only
         self._saved_began: int | None = None
+        self.journal: Journal = lambda _before, _after, _now: None  # set by whoever wants to hear of movements
 
     def apply(self, fact: Fact, now: int) -> None:
         """Take in a subscription or an invoice as it stood at `fact.at`."""
         if isinstance(fact, SubscriptionState):
             if self.began is None or fact.at < self.began:
                 self.began = fact.at
-            self._tell(fact.subscription, self._record(fact.subscription, now), version_of(fact))
+            self._tell(fact.subscription, self._record(fact.subscription, now), version_of(fact), now)
         elif isinstance(fact, InvoiceState) and fact.subscription:
             self._record(fact.subscription, now).bill(bill_of(fact))
 
-    def _tell(self, id_: str, record: Record, version: Version) -> None:
+    def _tell(self, id_: str, record: Record, version: Version, now: int) -> None:
         last = record.last
         if (
             last is not None
@@ -65,6 +69,7 @@ class Ledger:
         after = record.movements(id_)
         if before != after:
             self._replace(before, after)
+            self.journal(before, after, now)
 
     def _record(self, id_: str, now: int) -> Record:
         record = self.records.open(id_)

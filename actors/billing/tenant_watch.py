@@ -8,6 +8,7 @@ import orjson
 from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
 from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetector, Rules
+from actors.billing.diary import Diary
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, InvoiceState, SubscriptionState
 from actors.billing.ledger import Ledger
 from actors.store.records import Json
@@ -34,7 +35,7 @@ KEPT = frozenset((SubscriptionState, InvoiceState))
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
-    __slots__ = ("attempts", "changed", "detectors", "due", "ledger", "name", "rules", "settings", "shown")
+    __slots__ = ("attempts", "changed", "detectors", "diary", "due", "ledger", "name", "rules", "settings", "shown")
 
     def __init__(self, tenant: str) -> None:
         self.name = tenant
@@ -42,6 +43,8 @@ class TenantWatch:
         self.rules = Rules()
         self.attempts = Attempts()
         self.ledger = Ledger()
+        self.diary = Diary()
+        self.ledger.journal = self.diary.moved
         self.detectors = tuple(detector(tenant, self.rules) for detector in DETECTORS)
         for detector in self.detectors:
             if isinstance(detector, LedgerDetector):
@@ -67,6 +70,8 @@ class TenantWatch:
             kind = type(fact)
         elif kind in KEPT:
             self.ledger.apply(fact, now)
+        if kind in Diary.reads:
+            self.diary.observe(fact, now)
         self.shown.add(kind)
         found: list[Finding] = []
         for index in READERS.get(kind, ()):
@@ -105,6 +110,8 @@ class TenantWatch:
             yield "rules", 1, self.settings
         if self.shown or "attempts" in self.changed:
             yield "attempts", Attempts.version, self.attempts.save()
+        if self.diary.changed:
+            yield "diary", Diary.version, self.diary.save()
         for id_, state in self.ledger.save():
             yield LEDGER + id_, Ledger.version, orjson.Fragment(state)
         for detector in self.detectors:
@@ -126,8 +133,8 @@ class TenantWatch:
             if version == Ledger.version:
                 self.ledger.load(name.removeprefix(LEDGER), state)
             return version == Ledger.version
-        part: Any = self.attempts
-        if name != "attempts":
+        part: Any = {"attempts": self.attempts, "diary": self.diary}.get(name)
+        if part is None:
             part = next((detector for detector in self.detectors if detector.signal == name), None)
         if part is None or part.version != version:
             return False

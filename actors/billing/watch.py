@@ -148,6 +148,11 @@ class Watch:
         return found.settings if found else None
 
     @property
+    def tenants(self) -> Mapping[str, TenantWatch]:
+        """By name; to be read."""
+        return self._tenants
+
+    @property
     def ledgers(self) -> Mapping[str, Ledger]:
         """By tenant; to be read."""
         return {name: tenant.ledger for name, tenant in self._tenants.items()}
