@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 from functools import lru_cache
@@ -16,7 +16,8 @@ import anyio
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from actors.billing.webhook import TOO_LARGE, UNAVAILABLE, UNKNOWN, Gate, Refused, Verdict
+from actors.billing import plain_request
+from actors.billing.webhook import TOO_LARGE, UNAVAILABLE, UNKNOWN, Gate, Refused, Verdict, verdict
 from actors.kernel.actor import Actor
 from actors.kernel.clock import io_sleep, monotonic
 from actors.kernel.mailbox import MailboxFull
@@ -39,6 +40,10 @@ AT_ONCE: Final = 64
 BACKLOG: Final = 1024
 """Connections that wait in the kernel, also while one listener follows another."""
 
+AHEAD_MAX: Final = 128 << 10
+"""Bytes of requests that one client has sent ahead, beyond which nothing more of it is read."""
+
+BROKEN: Final = Verdict(500, "internal error")
 HEALTHY: Final = Verdict(200, "ok")
 INCOMPLETE: Final = Verdict(400, "body is incomplete")
 NOT_ALLOWED: Final = Verdict(405, "method not allowed")
@@ -46,6 +51,9 @@ TOO_SLOW: Final = Verdict(408, "body took too long")
 
 log = logging.getLogger("nightdesk.listener")
 log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Answer(web.StreamResponse):
@@ -70,13 +78,18 @@ class Answer(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send it. Raises ConnectionResetError when the client is gone, or does not read what it is sent."""
-        transport = request.transport
-        if transport is None:
+        if not self.send(cast("Connection", request.protocol), whole=request.method != "HEAD"):
             raise ConnectionResetError
-        if request.protocol.writing_paused:
-            transport.abort()
-            raise ConnectionResetError
-        transport.write(self._head if request.method == "HEAD" else self._whole)
+
+    def send(self, connection: "Connection", *, whole: bool = True) -> bool:
+        """Send it, with its body or only the head; False when nobody takes it."""
+        if connection.transport is None:
+            return False
+        if connection.writing_paused:
+            connection.transport.abort()
+            return False
+        connection.transport.write(self._whole if whole else self._head)
+        return True
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Everything has been sent already."""
@@ -89,21 +102,62 @@ def answer(verdict: Verdict, *, close: bool) -> Answer:
 
 
 class Connection(web.RequestHandler):
-    """Knows what it is waiting for. Reads no clock: it would cost more than what it is to guard."""
+    """Reads plain requests itself, one after the other, and from the first that is not plain on leaves all to aiohttp.
 
-    __slots__ = ("at_work", "half_sent", "overdue_at", "turn")
+    Knows what it is waiting for. Reads no clock: it would cost more than what it is to guard.
+    """
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    __slots__ = ("ahead", "at_work", "half_sent", "overdue_at", "plain", "take", "turn")
+
+    def __init__(self, manager: web.Server, take: "Take", **options: Any) -> None:
         super().__init__(manager, **options)
+        self.take = take
         self.turn = manager.requests_count  # how many requests the server had seen when this client last got an answer
         self.at_work = False  # it is for us to answer
         self.half_sent = False  # something has come since the last answer
         self.overdue_at: float | None = None
+        self.plain = True
+        self.ahead = b""  # what has come of plain requests that are not yet taken
 
     def data_received(self, data: bytes) -> None:
-        """Note that a request begins to arrive."""
+        """A request, a part of one, or several."""
         self.half_sent = True
-        super().data_received(data)
+        if not self.plain:
+            super().data_received(data)
+            return
+        self.ahead += data
+        if len(self.ahead) > AHEAD_MAX and self.transport is not None:
+            self.transport.pause_reading()
+        self.take_ahead()
+
+    def take_ahead(self) -> None:
+        """Take what has come, one request after the other, as far as each is answered at once."""
+        while self.ahead and not self.at_work:
+            request = plain_request.read(self.ahead)
+            if request is None:
+                self._leave_to_aiohttp()
+            elif len(self.ahead) >= request.end:
+                body, self.ahead = self.ahead[request.start : request.end], self.ahead[request.end :]
+                self.at_work = True
+                self.take(self, request.path, request.signature, body)
+            else:
+                break
+
+    def _leave_to_aiohttp(self) -> None:
+        self.plain = False
+        ahead, self.ahead = self.ahead, b""
+        super().data_received(ahead)
+
+    def reply(self, answer: Answer, *, close: bool) -> None:
+        """Answer a plain request."""
+        self.answered()
+        self.half_sent = bool(self.ahead)
+        if answer.send(self) and self.transport is not None:
+            if close:
+                self.ahead = b""
+                self.transport.close()
+            else:
+                self.transport.resume_reading()
 
     def answered(self) -> None:
         """It is the client's turn again."""
@@ -113,13 +167,19 @@ class Connection(web.RequestHandler):
         self.overdue_at = None
 
     def check(self, now: float) -> None:
-        """Called every second: end it when its client takes longer over a request than is allowed."""
-        if self.at_work or not self.half_sent:
+        """Called every second: end it when its client takes longer than is allowed."""
+        if self.at_work:
             return
+        if self.plain and self.half_sent:
+            self._leave_to_aiohttp()  # which has a limit for a body that does not come
+        if not self.half_sent and not self.plain:
+            return  # aiohttp ends it when it has been idle for long
         if self.overdue_at is None:
-            self.overdue_at = now + REQUEST_S
-        elif now >= self.overdue_at:
+            self.overdue_at = now + (REQUEST_S if self.half_sent else IDLE_S)
+        elif now >= self.overdue_at and self.half_sent:
             self.cut()
+        elif now >= self.overdue_at and self.transport is not None:
+            self.transport.close()
 
     def cut(self) -> None:
         """End it at once."""
@@ -127,8 +187,16 @@ class Connection(web.RequestHandler):
             self.transport.abort()
 
 
+Take = Callable[[Connection, str, str, bytes], None]
+"""What is done with a plain request: path, signature, body."""
+
+
 class Server(web.Server):
     """aiohttp's low-level server: a router costs as much as everything the gate does."""
+
+    def __init__(self, handler: Handler, take: Take, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._take = take
 
     def __call__(self) -> Connection:
         """A new connection; where there are too many, those that have kept us waiting longest make room."""
@@ -137,7 +205,7 @@ class Server(web.Server):
             # Many at a time, so that a flood does not have us look through all for every single one.
             for one in nsmallest(CONNECTIONS_MAX // 16, waiting, key=attrgetter("turn")):
                 one.cut()
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, self._take, loop=self._loop, **self._kwargs)
 
     def open(self) -> list[Connection]:
         """The connections that have a client, oldest first."""
@@ -164,6 +232,7 @@ class Listener(Actor[Never]):
         await self._gate.open()
         self._server = Server(
             self._handle,
+            self._take,
             access_log=None,
             auto_decompress=False,  # signatures are over the bytes as they came
             keepalive_timeout=IDLE_S,
@@ -202,15 +271,44 @@ class Listener(Actor[Never]):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast("Connection", request.protocol)
         try:
-            verdict = await self._judge(request, connection)
+            given = await self._judge(request, connection)
         except Refused as refused:
-            verdict = refused.verdict
+            given = refused.verdict
         except (ConnectionError, web.RequestPayloadError):
-            verdict = INCOMPLETE
-        if verdict.status >= 400:
-            self._gate.refused[verdict.reason] += 1
+            given = INCOMPLETE
+        self._count(given)
         connection.answered()
-        return answer(verdict, close=self._draining or not request.keep_alive or not request.content.is_eof())
+        return answer(given, close=self._draining or not request.keep_alive or not request.content.is_eof())
+
+    def _take(self, connection: Connection, path: str, signature: str, body: bytes) -> None:
+        """A plain request, without a task of its own: the store's answer is passed on when it comes."""
+        if self._server is not None:
+            self._server.requests_count += 1
+        door = self._gate.door(path.partition("?")[0])
+        if door is None:
+            self._reply(connection, UNKNOWN)
+            return
+        try:
+            stored = self._gate.admit(door, signature, body)
+        except Refused as refused:
+            self._reply(connection, refused.verdict)
+        except Exception:
+            log.exception("a delivery could not be taken")
+            self._reply(connection, BROKEN)
+        else:
+            stored.add_done_callback(lambda stored: self._reply_later(connection, verdict(stored)))
+
+    def _reply(self, connection: Connection, given: Verdict) -> None:
+        self._count(given)
+        connection.reply(answer(given, close=self._draining), close=self._draining)
+
+    def _reply_later(self, connection: Connection, given: Verdict) -> None:
+        self._reply(connection, given)
+        connection.take_ahead()
+
+    def _count(self, given: Verdict) -> None:
+        if given.status >= 400:
+            self._gate.refused[given.reason] += 1
 
     async def _judge(self, request: web.BaseRequest, connection: Connection) -> Verdict:
         path = request.raw_path.partition("?")[0]
@@ -227,7 +325,9 @@ class Listener(Actor[Never]):
         content = request.content
         body = content.read_nowait() if content.is_eof() else await self._read(request)
         connection.at_work = True
-        return await self._gate.deliver(door, request.headers.get("Stripe-Signature", ""), body)
+        stored = self._gate.admit(door, request.headers.get("Stripe-Signature", ""), body)
+        await asyncio.wait((stored,))
+        return verdict(stored)
 
     async def _read(self, request: web.BaseRequest) -> bytes:
         """A body that has not come with its headers. Raises Refused when it is too large or too slow."""

@@ -1,5 +1,6 @@
 """The gate: what becomes of a delivery before anyone looks at what it says. Knows the rules, not HTTP."""
 
+import asyncio
 import math
 import re
 from collections import Counter
@@ -14,9 +15,8 @@ from actors.billing.connect import owner_of
 from actors.billing.projection import ARCHIVED, PROJECTED, Projector
 from actors.billing.signature import TOLERANCE_S, Seal, examine
 from actors.kernel.clock import SECOND, Clock, entropy, monotonic
-from actors.kernel.mailbox import MailboxFull
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import DAEMON, Json, Kind, NewEntry, Severity
+from actors.store.records import DAEMON, Appended, Json, Kind, NewEntry, Severity
 
 Archive = Literal["redacted", "full", "none"]
 """What is kept beside the facts: all that is not personal, the body as it came, or nothing."""
@@ -154,8 +154,8 @@ class Gate:
         # How long a look-up takes depends on the key's bytes, which tell nothing about how near a guessed token was.
         return blake2b(token.encode(errors="replace"), digest_size=16, key=self._token_key).digest()
 
-    async def deliver(self, door: Door, signature: str, body: bytes) -> Verdict:
-        """Verify, admit, parse, project and commit one delivery: returns once it is on disk. Raises Refused."""
+    def admit(self, door: Door, signature: str, body: bytes) -> "asyncio.Future[Appended]":
+        """Verify, admit, parse and project one delivery, and have it stored. Raises Refused. Then see `verdict`."""
         now = self._clock.now()
         seal = examine(signature, body, door.tenant.secrets, now)
         if seal is not Seal.GENUINE:
@@ -168,10 +168,9 @@ class Gate:
             raise Refused(door.over_quota)
         event_id, event = _parse(body)
         try:
-            appended = await self._store.append(self._entry(door.tenant.name, now, event_id, event, body))
-        except (StoreUnavailable, MailboxFull, TimeoutError) as error:
+            return self._store.append(self._entry(door.tenant.name, now, event_id, event, body))
+        except StoreUnavailable as error:
             raise Refused(UNAVAILABLE) from error
-        return DUPLICATE if appended.duplicate else STORED
 
     def fetched(self, tenant: str, event: Json, **how: object) -> NewEntry | None:
         """An event that no webhook brought, as if one had, and `how` we came by it. None: it has no id."""
@@ -200,6 +199,13 @@ class Gate:
                 await self._store.append(NewEntry(Kind.ALARM, DAEMON, now, clock_alarm(seal, count)))
             del self._out_of_time[seal]
         self._minute = now // _MINUTE
+
+
+def verdict(stored: "asyncio.Future[Appended]") -> Verdict:
+    """What the sender of an admitted delivery is told, now that it is known whether it is on disk."""
+    if stored.cancelled() or isinstance(stored.exception(), StoreUnavailable):
+        return UNAVAILABLE
+    return DUPLICATE if stored.result().duplicate else STORED
 
 
 def clock_alarm(seal: Seal, count: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The seam behind which the data lives: operations of the subject, not of SQL. Another engine would implement this."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +34,7 @@ class Store(Protocol):
     """Every write is durable when it returns and raises StoreUnavailable within 5 s when it cannot be."""
 
     # the log
-    async def append(self, entry: NewEntry) -> Appended:
+    def append(self, entry: NewEntry) -> "asyncio.Future[Appended]":
         """Commit one input. An event whose (tenant, event_id) is known changes nothing."""
 
     def follow(self, reader: Mailbox[Committed]) -> None:

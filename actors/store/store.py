@@ -185,9 +185,6 @@ class SqliteStore(Actor[Request]):
         self._wal_pages += _PAGES_PER_COMMIT + outcome.changes // _CHANGES_PER_PAGE
         if outcome.entries:
             self._last_seq = outcome.entries[-1].seq
-            committed = Committed(outcome.entries)
-            for follower in self._followers:
-                follower.offer(committed)
         for request, result in outcome.results:
             if request.done.done():
                 continue
@@ -195,6 +192,11 @@ class SqliteStore(Actor[Request]):
                 request.done.set_exception(result)
             else:
                 request.done.set_result(result)
+        if outcome.entries:
+            # After the answers: a sender waits for its own, and nobody for the followers.
+            committed = Committed(outcome.entries)
+            for follower in self._followers:
+                follower.offer(committed)
         if self._trouble is not None and not self._ballast.missing:
             self._trouble = None
             self._on_trouble(None)
@@ -246,10 +248,9 @@ class SqliteStore(Actor[Request]):
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
-    async def append(self, entry: NewEntry) -> Appended:
+    def append(self, entry: NewEntry) -> "asyncio.Future[Appended]":
         """As `Store`."""
-        appended: Appended = await self._submit(Append(entry, asyncio.get_running_loop().create_future()))
-        return appended
+        return self._submit(Append(entry, asyncio.get_running_loop().create_future()))
 
     def follow(self, reader: Mailbox[Committed]) -> None:
         """As `Store`. Following twice is following once."""

@@ -175,6 +175,32 @@ async def test_requests_sent_ahead_are_answered_in_order(house: Gatehouse) -> No
     assert [row.id for row in await house.stored()] == [f"evt_{n}" for n in range(5)]
 
 
+async def test_any_number_of_requests_may_be_sent_ahead_and_refused(house: Gatehouse) -> None:
+    reader, writer = await house.connect()
+    body = orjson.dumps(charge())
+    refused = signed(house, body).replace(b"v1=", b"v1=0") + body
+    writer.write(refused * 3_000 + signed(house, body) + body)
+    assert [await status_of(reader) for _ in range(3_001)] == [400] * 3_000 + [200]
+
+
+async def test_a_connection_of_plain_requests_takes_others_too(house: Gatehouse) -> None:
+    reader, writer = await house.connect()
+    for n, other in enumerate([b"", b"X-Odd: caf\xc3\xa9\r\n", b"", b"Expect: 100-continue\r\n"]):
+        body = orjson.dumps(charge(f"evt_{n}"))
+        writer.write(signed(house, body).replace(b"\r\n\r\n", b"\r\n" + other + b"\r\n") + body)
+    assert [await status_of(reader) for _ in range(4)] == [200] * 4
+    assert len(await house.stored()) == 4
+
+
+async def test_a_client_that_is_idle_for_long_is_let_go(house: Gatehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "IDLE_S", 0.1)
+    reader, writer = await house.connect()
+    body = orjson.dumps(charge())
+    writer.write(signed(house, body) + body)
+    assert await status_of(reader) == 200
+    assert await reader.read() == b""
+
+
 async def test_keep_alive_clients_lose_nothing_when_one_listener_follows_another(
     house: Gatehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
