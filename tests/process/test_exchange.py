@@ -1,0 +1,93 @@
+"""`nightdesk exchange` as its user meets it: a program on a port."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.simulated.exchange.faults import FAULTS, LASTING
+from actors.simulated.exchange.server import KEY_ID, SECRET_KEY
+from tests.process.harness import PATIENCE_S, ROOT
+
+COMMAND = [sys.executable, "-m", "daemon", "exchange"]
+
+
+@contextmanager
+def exchange(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The process, what it said, and its address."""
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        said = "".join(process.stdout.readline() for _ in range(8))
+        yield process, said, re.findall(r"http://\S+", said)[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(address: str, path: str) -> Any:
+    headers = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
+    with urllib.request.urlopen(urllib.request.Request(address + path, headers=headers), timeout=5) as answer:
+        return json.load(answer)
+
+
+def refused(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    return done.returncode, done.stderr
+
+
+def test_it_says_where_it_is_trades_and_ends_on_ctrl_c() -> None:
+    with exchange("--speed", "600", "--seed", "5", "--faults", "504") as (process, said, address):
+        assert KEY_ID in said
+        assert "504" in said
+        assert ask(address, "/v2/account")["cash"] == "100000"
+        assert "synthetic" in said
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, complaints) == (0, "")
+
+
+def test_it_plays_recorded_minutes_from_the_moment_before_they_begin(tmp_path: Path) -> None:
+    bars = tmp_path / "bars.csv"
+    rows = [f"ACME,2026-03-02T14:{30 + n}:00Z,{n + 10},{n + 12},{n + 9},{n + 11},1000" for n in range(20)]
+    bars.write_text("\n".join(["symbol,time,open,high,low,close,volume", *rows, ""]))
+    with exchange("--bars", str(bars), "--speed", "60000") as (_, said, address):
+        assert "2026-03-02T09:29:00-05:00" in said
+        assert [asset["symbol"] for asset in ask(address, "/v2/assets")] == ["ACME"]
+        found: list[Any] = []
+        while len(found) < 20:
+            path = "/v2/stocks/bars?symbols=ACME&timeframe=1Min&start=2026-03-02T00:00:00Z"
+            found = ask(address, path)["bars"].get("ACME", [])
+        assert [bar["o"] for bar in found] == list(range(10, 30))
+
+
+def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
+    daily = tmp_path / "daily.csv"
+    daily.write_text("symbol,time,open,high,low,close,volume\nA,2026-03-02,1,1,1,1,1\nA,2026-03-03,1,1,1,1,1\n")
+    assert refused("--faults", "deef")[0] == 2
+    assert refused("--speed", "0") == (2, "nightdesk: --speed: must be more than 0 and at most 100000\n")
+    code, said = refused("--bars", str(daily))
+    assert (code, said.count("\n")) == (2, 1)
+    assert "bars of one minute" in said
+    with exchange() as (_, _, address):
+        code, said = refused("--port", address.rpartition(":")[2])
+        assert (code, said.count("\n")) == (1, 1)
+        assert "address already in use" in said
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_explained_in_the_help_and_in_the_docs(name: str) -> None:
+    table = (ROOT / "docs" / "exchange.md").read_text()
+    assert f"| `{name}`{' (a spell)' if name in LASTING else ''} | {FAULTS[name]} |" in table
