@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
+
+from actors.billing.signature import TOLERANCE_S
+from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
+from actors.kernel.clock import SECOND, WallClock, chance
 from config.load import unknown_names
 from config.settings import Settings, WebhookChannel
 from config.types import host_port
 from daemon.cli.client import Client
-from daemon.wiring import without_effect
+from daemon.wiring import accounts, without_effect
 
 ROOM_BYTES = 1 << 30
 CONNECT_S = 5.0
 TOKEN_CHARS = 16
+KEYS_AT_ONCE = 8
+SKEW_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,8 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     if not running:
         yield _port("billing.listen", settings.billing.listen)
     yield from _channels(settings)
+    if accounts(settings):
+        yield from anyio.run(_keys, settings)
     for key in without_effect(settings):
         yield Finding(key, well=False, says="is set but has no effect in this version; remove it")
     for name, says in unknown_names(os.environ):
@@ -75,6 +84,38 @@ def _tenants(settings: Settings) -> Iterator[Finding]:
             yield Finding(what, well=False, says=says)
         else:
             yield Finding(what, well=True, says=f"{len(tenant.webhook_secrets)} signing secret(s)")
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    """Whether each key is good for what it is there for, and by how much this clock differs from Stripe's."""
+    waiting = iter(accounts(settings))
+    findings: list[Finding] = []
+
+    async def look() -> None:
+        for account in waiting:
+            clock = WallClock()
+            api = StripeApi(account.api_key, session, clock, chance(), base=settings.billing.api_url, attempts=1)
+            try:
+                await api.events(clock.now() // SECOND - 60, clock.now() // SECOND)
+                well, says = _of_clock(api.skew_s)
+            except (NotAllowed, Unreachable, Wrong) as error:
+                well, says = False, f"{error} (https://dashboard.stripe.com/apikeys, https://status.stripe.com)"
+            findings.append(Finding(f"api_key of {account.tenant}", well, says))
+
+    async with http_session() as session, anyio.create_task_group() as tasks:
+        for _ in range(KEYS_AT_ONCE):
+            tasks.start_soon(look)
+    return sorted(findings, key=lambda finding: finding.what)
+
+
+def _of_clock(skew_s: float | None) -> tuple[bool, str]:
+    if skew_s is None:
+        return True, "Stripe accepts it"
+    if abs(skew_s) <= SKEW_S_MAX:
+        return True, f"Stripe accepts it; the clocks differ by {abs(skew_s):.0f} s"
+    direction = "behind" if skew_s > 0 else "ahead of"
+    says = f"this clock is {abs(skew_s):.0f} s {direction} Stripe's; beyond {TOLERANCE_S} s every signature is refused"
+    return False, f"{says} (timedatectl set-ntp true)"
 
 
 def _data_dir(path: Path) -> Finding:

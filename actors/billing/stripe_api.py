@@ -47,7 +47,14 @@ class StripeApi:
     """One account's API. Asks no faster than is fair to the account's owner, and again where a failure may pass."""
 
     def __init__(
-        self, key: str, session: aiohttp.ClientSession, clock: Clock, rng: Random, *, base: str | None = None
+        self,
+        key: str,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+        rng: Random,
+        *,
+        base: str | None,
+        attempts: int = ATTEMPTS,
     ) -> None:
         self.skew_s: float | None = None
         """By how much Stripe's clock was ahead of ours at its last answer, give or take a second."""
@@ -56,6 +63,7 @@ class StripeApi:
         self._clock = clock
         self._rng = rng
         self._base = base
+        self._attempts = attempts
         self._client: Any = None
         self._next = 0.0
 
@@ -94,7 +102,7 @@ class StripeApi:
         """The answer's JSON. A write is made once only: whether a failed one was done is not known."""
         if self._client is None:
             self._client = await connect(self._key, self._session, self._base)
-        attempts = ATTEMPTS if method == "get" else 1
+        attempts = self._attempts if method == "get" else 1
         for attempt in range(1, attempts + 1):
             await self._pace()
             try:
@@ -102,6 +110,7 @@ class StripeApi:
                 self._note_skew(response.headers)
                 found = orjson.loads(response.body)
             except Exception as error:
+                self._note_skew(getattr(error, "headers", None) or {})
                 failure = failure_of(error, path)
                 if failure is None:
                     raise

@@ -4,6 +4,7 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from typing import Any, Self
 
 from aiohttp import web
@@ -114,7 +115,7 @@ class StripeServer:
 
     async def __aenter__(self) -> Self:
         """Listening when it returns."""
-        app = web.Application(middlewares=[self._stripe])
+        app = web.Application(middlewares=[self._dated, self._stripe])
         app.add_routes(
             [
                 web.get("/v1/events", self._events),
@@ -137,6 +138,12 @@ class StripeServer:
             await self._runner.cleanup()
 
     @web.middleware
+    async def _dated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["Date"] = formatdate(self._clock.now() / SECOND, usegmt=True)
+        return response
+
+    @web.middleware
     async def _stripe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.asked[f"{request.method} {request.path}"] += 1
         fault = self.faults.popleft() if self.faults else None
@@ -146,7 +153,7 @@ class StripeServer:
             request.transport.abort()
         if isinstance(fault, int) and fault:
             return refusal(fault, "Request rate limit exceeded." if fault == 429 else "An unknown error occurred.")
-        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        key = key_of(request)
         if key not in self.accounts:
             return refusal(401, "Invalid API Key provided: rk_test_***")
         resource = request.path.split("/")[2]
@@ -157,11 +164,10 @@ class StripeServer:
                 f"The provided key 'rk_test_***' does not have the required permissions for this endpoint. "
                 f"Having the '{right}' permission would allow this request to continue.",
             )
-        request["account"] = self.accounts[key]
         return await handler(request)
 
     async def _events(self, request: web.Request) -> web.Response:
-        account: Account = request["account"]
+        account = self.accounts[key_of(request)]
         try:
             events, more = account.list_events(Query(request.query))
         except ValueError as error:
@@ -171,12 +177,12 @@ class StripeServer:
         return listed("/v1/events", events, more=more)
 
     async def _endpoints(self, request: web.Request) -> web.Response:
-        account: Account = request["account"]
+        account = self.accounts[key_of(request)]
         shown = [{key: value for key, value in row.items() if key != "secret"} for row in account.endpoints]
         return listed("/v1/webhook_endpoints", shown, more=False)
 
     async def _create_endpoint(self, request: web.Request) -> web.Response:
-        account: Account = request["account"]
+        account = self.accounts[key_of(request)]
         form = await request.post()
         if not str(form.get("url", "")).startswith("https://"):
             return refusal(400, "Invalid URL: URL must begin with https://")
@@ -193,11 +199,16 @@ class StripeServer:
         return web.json_response(endpoint)
 
     async def _object(self, request: web.Request) -> web.Response:
-        account: Account = request["account"]
+        account = self.accounts[key_of(request)]
         found = account.objects.get(request.match_info["id"])
         if found is None:
             return refusal(404, f"No such object: '{request.match_info['id']}'")
         return web.json_response(found)
+
+
+def key_of(request: web.Request) -> str:
+    """The API key it came with."""
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def listed(url: str, rows: list[Payload], *, more: bool) -> web.Response:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 
-from actors.kernel.clock import WallClock
+from actors.kernel.clock import ScaledClock, WallClock
 from actors.simulated.stripe_api import ALL_RIGHTS, Account, StripeServer
 from tests.process.harness import SECRET, TOKEN, RunningDaemon, charge, nightdesk, now_s, running, signed, until
 
@@ -20,14 +20,17 @@ HOUR = 3600
 
 
 @contextmanager
-def watching(folder: Path, stripe: StripeServer, *, tenants: bool = True) -> Iterator[RunningDaemon]:
+def watching(
+    folder: Path, stripe: StripeServer, *, tenants: bool = True, start: bool = True
+) -> Iterator[RunningDaemon]:
     """A daemon that asks this Stripe; `tenants`: with one that has a key."""
     acme = {"name": "acme", "token": TOKEN, "webhook_secrets": [SECRET], "api_key": KEY}
     with running(folder, start=False) as daemon:
         listen = f"127.0.0.1:{daemon.port}"
         billing = {"listen": listen, "api_url": stripe.url, "tenants": [acme] if tenants else []}
         daemon.configure({"billing": billing})
-        daemon.start()
+        if start:
+            daemon.start()
         yield daemon
 
 
@@ -176,5 +179,31 @@ async def test_an_endpoint_is_registered_and_its_events_are_let_in(
                     "nightdesk: url: expected the daemon's public address, such as https://hooks.example.com",
                 )
                 assert made["secret"] not in daemon.log()
+
+        await to_thread.run_sync(story)
+
+
+@pytest.mark.parametrize(
+    ("off_s", "rights", "well", "says"),
+    [
+        (0, ALL_RIGHTS, True, "Stripe accepts it; the clocks differ by 0 s"),
+        (400, ALL_RIGHTS, False, "this clock is 400 s behind Stripe's; beyond 300 s every signature is refused"),
+        (-400, ALL_RIGHTS, False, "this clock is 400 s ahead of Stripe's"),
+        (0, frozenset[str](), False, "the API key lacks the permission “Events: read”"),
+    ],
+)
+async def test_doctor_looks_at_keys_and_at_the_clock(
+    tmp_path: Path, off_s: int, rights: frozenset[str], well: bool, says: str
+) -> None:
+    async with stripe_knows() as stripe:
+        stripe._clock = ScaledClock(WallClock().now() + off_s * 1_000_000)
+        stripe.rights[KEY] = rights
+
+        def story() -> None:
+            with watching(tmp_path, stripe, start=False) as daemon:
+                _, lines = nightdesk("doctor", "--json", "--config", daemon.config)
+                found = {row["what"]: row for row in map(json.loads, lines)}["api_key of acme"]
+                assert found["well"] is well
+                assert found["says"].startswith(says)
 
         await to_thread.run_sync(story)
