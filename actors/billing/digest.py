@@ -159,7 +159,7 @@ class Digest(Actor[Never]):
         await self._file(notifications, after)
         channels = [one.channel for one in notifications]
         self._wake(channels)
-        log.info("digest", number=number, channels=channels)
+        (log.info if channels else log.debug)("digest", number=number, channels=channels)
 
     async def _file(self, notifications: Sequence[NewNotification], mark: Mark) -> None:
         await self._store.digests.file(notifications, asdict(mark))

@@ -115,7 +115,7 @@ def lines(content: Content, title: str) -> Iterator[str]:
     for incident, still in told[:LISTED_MAX]:
         yield incident_line(incident, still, content.until, several=several)
     if len(told) > LISTED_MAX:
-        yield f"+{len(told) - LISTED_MAX} more: nightdesk incidents"
+        yield f"+{len(told) - LISTED_MAX} more incidents"
     telling = sorted((one for one in content.figures if not one.silent), key=lambda one: -biggest(one))
     if not telling and len(content.figures) == 1:
         telling = list(content.figures)
@@ -123,7 +123,8 @@ def lines(content: Content, title: str) -> Iterator[str]:
         where = f"{one.tenant} · " if several else ""
         yield from (where + line for line in figure_lines(one))
     if len(telling) > TENANTS_MAX:
-        yield f"+{len(telling) - TENANTS_MAX} more tenants: nightdesk mrr"
+        yield f"+{len(telling) - TENANTS_MAX} more tenants"
+    yield "more: nightdesk incidents · nightdesk mrr"
 
 
 def incident_line(incident: Incident, still: str, until: int, *, several: bool) -> str:

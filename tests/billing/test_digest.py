@@ -165,11 +165,11 @@ def test_at_the_end_of_an_hour_one_message_tells_what_happened_in_it(town: Calla
         payload = digest.payload
         assert (payload["kind"], payload["tenant"], payload["severity"]) == ("digest", "acme", "info")
         assert payload["title"] == "1 incident"
-        first, incident, money = payload["text"].splitlines()
+        first, incident, money, last = payload["text"].splitlines()
         assert first == "01:00 to 02:00 UTC: 1 incident"
         assert incident.startswith("● WARNING duplicate charge · ")
         assert " · 01:11, open · inc_" in incident
-        assert money == "2 payments ($58.00)"
+        assert (money, last) == ("2 payments ($58.00)", "more: nightdesk incidents · nightdesk mrr")
         assert payload["evidence"]["counts"] == {"opened": 1, "ended": 0, "open": 0}
         assert payload["evidence"]["tenants"][0]["currencies"][0]["paid_minor"] == 5800
 
