@@ -18,6 +18,7 @@ SIGNALS = frozenset(
 
 Level = Literal["info", "warning", "critical"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,9}([./-][A-Z0-9]{1,4})?$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
@@ -253,9 +254,17 @@ class Alerts(Section):
 class Universe(Section):
     """What may be traded."""
 
-    symbols: tuple[str, ...] = ("AAPL", "MSFT")
+    symbols: tuple[Symbol, ...] = ("AAPL", "MSFT")
     membership: FilePath | None = None
     sectors: FilePath | None = None
+
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if symbols.count(symbol) > 1:
+                raise ValueError(f"{symbol} is given twice")
+        return symbols
 
 
 class StrategyChoice(Section):
@@ -308,6 +317,22 @@ class Trading(Section):
     costs: str = "default"
     risk: Risk = Risk()
     tournament: Tournament = Tournament()
+
+    @model_validator(mode="after")
+    def _able_to_trade(self) -> Self:
+        if not self.enabled:
+            return self
+        if self.broker == "alpaca":
+            for key, secret in (("key_id", self.key_id), ("secret_key", self.secret_key)):
+                if secret is None or not secret.get_secret_value().strip():
+                    raise ValueError(f"{key}: is needed (Alpaca → API Keys), as environment variable or credential")
+        if not self.universe.symbols:
+            raise ValueError("universe.symbols: at least one symbol is needed")
+        if self.strategies is not None and not self.strategies:
+            raise ValueError("strategies: at least one is needed; leave the key out for all ten")
+        if self.overlays and self.universe.sectors is None:
+            raise ValueError("universe.sectors: sector_rotation needs this file, a CSV symbol,sector")
+        return self
 
 
 class Uptime(Section):

@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from actors.billing.digest import Digest
 from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
 from actors.billing.scorer import Scorer
+from actors.billing.tenant_watch import RETIRED
 from actors.billing.ticker import Ticker
 from actors.billing.watch import Watch
 from actors.billing.webhook import Gate
@@ -36,11 +37,12 @@ from config.load import unknown_names
 from config.settings import Settings
 from config.tenants import with_added
 from config.types import host_port
-from daemon import __version__, report, systemd, wiring
+from daemon import __version__, desk_start, report, systemd, wiring
 from daemon.account_office import AccountOffice
 from daemon.alarms import Alarms, alarm_box, of_store, of_supervision
 from daemon.control import Control
 from daemon.control import bind as bind_control
+from daemon.desk_office import DeskOffice, OpenDesk
 from daemon.logs import Logs
 from daemon.office import Office
 from daemon.reload import Reload
@@ -84,7 +86,9 @@ class Daemon:
         rng: Random,
         logs: Logs,
         config: Path | None = None,
+        open_desk: "OpenDesk | None" = None,
     ) -> None:
+        """`open_desk` makes what trades; None: nobody does, and nothing of it is imported."""
         self._configured = self._settings = settings  # as the file says; and with the tenants that were added to it
         self._logs = logs
         self._public, self._control = public, control
@@ -117,6 +121,8 @@ class Daemon:
             logs=logs,
             ledgers=lambda: self._watch.ledgers,
         )
+        self._desk = open_desk(self.store, clock, self._alarms.offer) if open_desk else None
+        self._desk_office = DeskOffice(self.store, clock, self._desk)
         self._quarantine = Quarantine(settings.data_dir / "quarantine")
         self._supervisor = Supervisor(
             self.tree(),
@@ -149,7 +155,7 @@ class Daemon:
             ),
             child("alarms", lambda: Alarms(store, self._clock), mailbox=self._alarms, stuck_s=STORE_STUCK_S),
             child("janitor", self._janitor),
-            child("control", lambda: Control(self._control, self.office, self._accounts)),
+            child("control", lambda: Control(self._control, self.office, self._accounts, self._desk_office)),
             supervisor("alerts", one_for_one, *dispatchers),
             supervisor(
                 "billing",
@@ -171,6 +177,7 @@ class Daemon:
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
                 child("backfill", self._backfiller, mailbox=self._backfills.asked),
             ),
+            *([self._desk.tree()] if self._desk else []),
         )
 
     def _on_supervision(self, event: SupervisionEvent) -> None:
@@ -192,7 +199,7 @@ class Daemon:
     def _scorer(self) -> Scorer:
         # A scorer that starts anew folds anew, from the snapshot on: nothing of its predecessor is kept.
         self._book = IncidentBook(wiring.routing(self._settings))
-        self._watch = Watch(self._book)
+        self._watch = Watch(self._book, self.store.shelf)
         return Scorer(self.store, self._watch, self._clock, self._wake)
 
     def _digests(self) -> Iterator[Child]:
@@ -239,7 +246,8 @@ class Daemon:
 
     async def _log_rules(self, settings: Settings) -> None:
         """The rules are an input of every decision: where the log knows others, or none, it is told."""
-        for tenant, rules in wiring.rules(settings).items():
+        retired = dict.fromkeys(self._watch.configured, RETIRED)
+        for tenant, rules in (retired | wiring.rules(settings)).items():
             if self._watch.rules_of(tenant) != rules:
                 await self.store.append(NewEntry(Kind.CONFIG, tenant, self._clock.now(), rules))
 
@@ -315,15 +323,27 @@ def sockets(settings: Settings) -> Iterator[tuple[list[socket.socket], socket.so
         settings.control.socket.unlink(missing_ok=True)
 
 
-def run_daemon(settings: Settings, config: Path | None) -> int:
-    """`nightdesk run`. Raises UserError where the user can mend it; 1: the store failed, and the log says why."""
+def run_daemon(settings: Settings, config: Path | None, only: Sequence[str] = ()) -> int:
+    """`nightdesk run`, with all strategies of the settings or `only` some; the exit code.
+
+    Raises UserError where the user can mend it; 1: the store failed, and the log says why.
+    """
+    open_desk = desk_start.opener(settings.trading, only)
     clock = WallClock()
     logs = Logs(settings.logging.level, settings.logging.format, clock)
     with sockets(settings) as (public, control):
 
         async def live() -> None:
+            await desk_start.check(settings.trading)
             await Daemon(
-                settings, public=public, control=control, clock=clock, rng=chance(), logs=logs, config=config
+                settings,
+                public=public,
+                control=control,
+                clock=clock,
+                rng=chance(),
+                logs=logs,
+                config=config,
+                open_desk=open_desk,
             ).run()
 
         return run_to_end(live)

@@ -17,6 +17,7 @@ from actors.kernel.actor import Actor
 from config.errors import UserError
 from daemon import __version__
 from daemon.account_office import AccountOffice
+from daemon.desk_office import DeskOffice
 from daemon.office import LIMIT_MAX, Office
 
 log = structlog.get_logger()
@@ -30,10 +31,11 @@ SAYS = {"Nightdesk-Version": __version__}
 class Control(Actor[None]):
     """Serves the office on a listening Unix socket, which outlives this actor."""
 
-    def __init__(self, listening: socket.socket, office: Office, accounts: AccountOffice) -> None:
+    def __init__(self, listening: socket.socket, office: Office, accounts: AccountOffice, desk: DeskOffice) -> None:
         self._listening = listening
         self._office = office
         self._accounts = accounts
+        self._desk = desk
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
@@ -49,6 +51,8 @@ class Control(Actor[None]):
             "/dead-letters": self._json(self._office.dead_letters),
             "/tenants": self._json(self._accounts.tenants),
             "/backfill": self._backfill,
+            "/positions": self._json(self._desk.positions),
+            "/strategies": self._json(self._desk.strategies),
         }
         changes = {
             "/ack": self._office.ack,
@@ -65,6 +69,9 @@ class Control(Actor[None]):
             "/tenants/remove": self._accounts.remove,
             "/tenants/register-endpoint": self._accounts.register_endpoint,
             "/backfill": self._accounts.backfill,
+            "/halt": self._desk.halt,
+            "/resume": self._desk.resume,
+            "/flatten": self._desk.flatten,
         }
         app.add_routes([web.get(path, handler) for path, handler in reads.items()])
         app.add_routes([web.post(path, self._change(act)) for path, act in changes.items()])

@@ -111,7 +111,6 @@ def without_effect(settings: Settings) -> list[str]:
     """Keys that are set, and valid, but belong to parts of the house that this version does not have."""
     tenants = settings.billing.tenants
     keys = {
-        "trading.enabled": settings.trading.enabled,
         "watch.uptime": bool(settings.watch.uptime),
         "web.listen": settings.web.listen not in (said.Web().listen, None),
         "billing.tenants.read_key": any(tenant.read_key for tenant in tenants),

@@ -8,13 +8,16 @@ import structlog
 
 from actors.kernel.clock import io_sleep, monotonic
 from actors.trading.orders import LOST
-from actors.trading.ports import Broker, Order, OrderReport, Refused, Unreachable
+from actors.trading.ports import Broker, InDoubt, Order, OrderReport, Refused, Side, Unreachable
 from actors.trading.words import OrderPlaced
 
 log = structlog.get_logger()
 
 DOUBT_S = 30.0
 """For so long an order that nobody knows of may still be on its way."""
+
+ENTRY_S = 60.0
+"""For so long it is tried to send an entry."""
 
 RETRY_S = 1.0
 RETRY_MAX_S = 30.0
@@ -33,14 +36,23 @@ class Courier:
         order = Order(
             placed.client_order_id, placed.symbol, placed.side, placed.quantity, placed.notional, placed.protection
         )
-        try:
-            return await self._broker.submit(order)
-        except Refused as refusal:
-            # A known id is refused too: then the order is there.
-            return await self._asked(placed.client_order_id) or rejection(placed, str(refusal))
-        except Unreachable as trouble:
-            log.warning("order_in_doubt", order=placed.client_order_id, symbol=placed.symbol, reason=str(trouble))
-            return await self._resolved(placed)
+        until, pause = monotonic() + ENTRY_S, RETRY_S
+        while True:
+            try:
+                return await self._broker.submit(order)
+            except Refused as refusal:
+                # A known id is refused too: then the order is there.
+                return await self._asked(placed.client_order_id) or rejection(placed, str(refusal))
+            except InDoubt as trouble:
+                log.warning("order_in_doubt", order=placed.client_order_id, symbol=placed.symbol, reason=str(trouble))
+                return await self._resolved(placed)
+            except Unreachable as trouble:
+                # It never got there: an exit goes on trying, an entry is soon a thing of the past.
+                log.warning("order_not_sent", order=placed.client_order_id, symbol=placed.symbol, reason=str(trouble))
+                if placed.side is Side.BUY and monotonic() >= until:
+                    return rejection(placed, f"the broker cannot be reached: {trouble}")
+            await io_sleep(pause)
+            pause = min(2 * pause, RETRY_MAX_S)
 
     async def _resolved(self, placed: OrderPlaced) -> OrderReport:
         until, pause = monotonic() + DOUBT_S, RETRY_S

@@ -9,9 +9,23 @@ from collections.abc import Sequence
 
 from config.errors import UserError
 from daemon import __version__
-from daemon.cli import backfill, bars, completion, config, exchange, lab, mrr, operate, replay, run, service, tenant
+from daemon.cli import (
+    backfill,
+    bars,
+    completion,
+    config,
+    desk,
+    exchange,
+    lab,
+    mrr,
+    operate,
+    replay,
+    run,
+    service,
+    tenant,
+)
 
-GROUPS = (run, config, service, operate, tenant, mrr, backfill, replay, lab, bars, exchange, completion)
+GROUPS = (run, config, service, operate, tenant, mrr, backfill, desk, replay, lab, bars, exchange, completion)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -22,6 +22,13 @@ def register(commands: Commands) -> None:
     run_.add_argument(
         "--config", type=Path, metavar="FILE", help="YAML; without it the environment and the defaults speak"
     )
+    run_.add_argument(
+        "--strategy",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="trade only this strategy; may be given several times (default: those of the config)",
+    )
     run_.set_defaults(run=run)
 
     demo_ = commands.add_parser(
@@ -52,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from config.load import load  # noqa: PLC0415 - the daemon's imports are heavy; other commands start at once
     from daemon.app import run_daemon  # noqa: PLC0415 - as above
 
-    return run_daemon(load(arguments.config), arguments.config)
+    return run_daemon(load(arguments.config), arguments.config, arguments.strategy)
 
 
 def demo(arguments: argparse.Namespace) -> int:

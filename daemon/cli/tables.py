@@ -12,13 +12,18 @@ def show(headers: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -
         print(empty)
         return
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
-    right = [all(row[i].replace(".", "", 1).isdigit() or row[i] == "-" for row in cells) for i in range(len(headers))]
+    right = [all(_is_number(row[i]) for row in cells) for i in range(len(headers))]
     for row in [[header.upper() for header in headers], *cells]:
         padded = (
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         )
         print("  ".join(padded).rstrip())
+
+
+def _is_number(cell: str) -> bool:
+    digits = cell.lstrip("+-").rstrip("%").replace(",", "").replace(".", "", 1)
+    return digits.isdigit() or cell == "-"
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> None:

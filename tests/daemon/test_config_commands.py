@@ -151,9 +151,8 @@ def test_a_config_in_etc_is_the_services(
 
 def test_the_doctor_names_what_is_set_but_has_no_effect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "nightdesk.yaml"
-    path.write_text("trading: {enabled: true}\nwatch: {uptime: [{name: app, url: 'https://app.example/health'}]}\n")
+    path.write_text("watch: {uptime: [{name: app, url: 'https://app.example/health'}]}\n")
     assert main(["doctor", "--config", str(path), "--json"]) == 1
     findings = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
-    for key in ("trading.enabled", "watch.uptime"):
-        assert "has no effect in this version" in findings[key]["says"]
+    assert "has no effect in this version" in findings["watch.uptime"]["says"]
     assert "web.listen" not in findings

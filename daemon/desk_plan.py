@@ -1,0 +1,152 @@
+"""What the desk is to trade, as the settings say it: strategies, universe, costs, limits. All of it is checked here.
+
+Imports numpy: only where trading is on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from actors.trading.risk_rules import Limits
+from actors.trading.trader import Rules
+from config import settings as said
+from config.errors import BadInput
+from strategies.bars import parse_timeframe
+from strategies.base import Strategy, Value
+from strategies.lab.costs import Costs, parse_costs
+from strategies.registry import NAMES, load
+from strategies.sector_rotation import SectorRotation
+from strategies.universe import Interval, read_membership, sectors_of
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One strategy with its parameters; `timeframe` of its bars in microseconds."""
+
+    name: str
+    kind: type[Strategy]
+    params: Mapping[str, Value]
+    timeframe: int
+    make: Callable[[], Strategy]
+
+
+@dataclass(frozen=True)
+class DeskPlan:
+    """The trading settings as plain values."""
+
+    strategies: tuple[Chosen, ...]
+    symbols: tuple[str, ...]
+    sectors: Mapping[str, str]
+    membership: Sequence[Interval] | None
+    costs: Costs
+    rules: Rules
+    limits: Limits
+
+
+def plan(trading: said.Trading, only: Sequence[str] = ()) -> DeskPlan:
+    """With all strategies of the settings, or `only` some. Raises BadInput, naming the key or the file."""
+    symbols = trading.universe.symbols
+    sectors = sectors_of(symbols, trading.universe.sectors) if trading.universe.sectors else {}
+    strategies = tuple(_choose(choice, trading, sectors) for choice in _choices(trading, only))
+    return DeskPlan(
+        strategies,
+        symbols,
+        sectors,
+        _membership(trading),
+        _costs(trading.costs),
+        Rules(trading.fraction, trading.max_positions, trading.risk.kill_switch_drawdown),
+        limits_of(trading.risk),
+    )
+
+
+def limits_of(risk: said.Risk) -> Limits:
+    """The limits that no strategy can pass."""
+    return Limits(
+        kill_switch_drawdown=risk.kill_switch_drawdown,
+        daily_loss=risk.daily_loss,
+        max_gross=risk.max_gross,
+        max_symbol=risk.max_symbol,
+        max_sector=risk.max_sector,
+        max_orders_per_minute=risk.max_orders_per_minute,
+        price_collar=risk.price_collar,
+        stale_after_s=risk.stale_after,
+        cooldown_after_stop_s=risk.cooldown_after_stop,
+    )
+
+
+def _choices(trading: said.Trading, only: Sequence[str]) -> list[tuple[str, said.StrategyChoice, type[Strategy]]]:
+    """Where each is said, what is said of it, and its class."""
+    own = _own_strategies(trading.strategies_dir)
+    listed = (*NAMES, *own) if trading.strategies is None else trading.strategies
+    choices = [said.StrategyChoice(name=one) if isinstance(one, str) else one for one in listed]
+    found: dict[str, tuple[str, said.StrategyChoice, type[Strategy]]] = {}
+    for index, choice in enumerate(choices):
+        where = f"trading.strategies[{index}]"
+        if choice.name in found:
+            raise BadInput(f"{where}: {choice.name} is given twice")
+        found[choice.name] = where, choice, _kind(where, choice.name, own)
+    for name in only:
+        if name not in found:
+            found[name] = "--strategy", said.StrategyChoice(name=name), _kind("--strategy", name, own)
+    return [found[name] for name in only] if only else list(found.values())
+
+
+def _kind(where: str, name: str, own: Mapping[str, type[Strategy]]) -> type[Strategy]:
+    if name in own:
+        return own[name]
+    if name in NAMES:
+        return load(name)
+    raise BadInput(f"{where}: no strategy is called {name!r}; there are: {', '.join((*NAMES, *own))}")
+
+
+def _own_strategies(folder: Path | None) -> dict[str, type[Strategy]]:
+    """The owner's files, by their names; one that cannot be imported is a fault even if nobody asked for it."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise BadInput(f"trading.strategies_dir: {folder}: no such folder")
+    own: dict[str, type[Strategy]] = {}
+    for path in sorted(folder.glob("*.py")):
+        if path.stem in NAMES:
+            raise BadInput(f"{path}: one of the ten is called {path.stem} too; rename the file")
+        if not path.name.startswith("_"):
+            own[path.stem] = load(str(path))
+    return own
+
+
+def _choose(
+    said_: tuple[str, said.StrategyChoice, type[Strategy]], trading: said.Trading, sectors: Mapping[str, str]
+) -> Chosen:
+    where, choice, kind = said_
+    try:
+        params = kind.check(choice.params)
+        make = partial(_make, kind, trading.universe.symbols, params, sectors if trading.overlays else None)
+        make()  # so that what its own code makes of these parameters is known now
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from error
+    return Chosen(choice.name, kind, params, parse_timeframe(kind.timeframe), make)
+
+
+def _make(
+    kind: type[Strategy], symbols: Sequence[str], params: Mapping[str, Value], sectors: Mapping[str, str] | None
+) -> Strategy:
+    overlays = [] if sectors is None else [SectorRotation(symbols, sectors=sectors)]
+    return kind(symbols, [params], overlays)
+
+
+def _membership(trading: said.Trading) -> list[Interval] | None:
+    path = trading.universe.membership
+    if path is None:
+        return None
+    intervals = read_membership(path)
+    if not {interval.symbol for interval in intervals} & set(trading.universe.symbols):
+        raise BadInput(f"{path}: has none of trading.universe.symbols")
+    return intervals
+
+
+def _costs(text: str) -> Costs:
+    try:
+        return parse_costs(text)
+    except BadInput as error:
+        raise BadInput(str(error).replace("--costs", "trading.costs", 1)) from error

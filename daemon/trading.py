@@ -1,0 +1,162 @@
+"""The trading branch: the feed, the broker and risk desks, and an actor for each strategy; made from a plan.
+
+Imports numpy, and with Alpaca its client: only where trading is on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from actors.kernel.clock import Clock
+from actors.kernel.mailbox import Mailbox
+from actors.kernel.tree import Branch, Child, Strategy, child, supervisor
+from actors.store.alarm import Alarm
+from actors.store.protocol import Store
+from actors.trading.broker import BrokerDesk
+from actors.trading.feed import Feed, feed_box
+from actors.trading.hours import Hours
+from actors.trading.ports import Broker, MarketData
+from actors.trading.quotes import QuoteBoard
+from actors.trading.reader import desk_mailbox
+from actors.trading.risk import RiskDesk
+from actors.trading.runner import Quoted, Runner
+from actors.trading.standing import Standing
+from actors.trading.trader import Trader
+from config import settings as said
+from daemon.desk_office import OpenDesk
+from daemon.desk_plan import Chosen, DeskPlan, plan
+
+FOLD_S = 300.0
+"""Folding a long log again is one turn."""
+
+
+class TradingDesk:
+    """The parts of the branch that outlive their actors, and who is at work at the moment."""
+
+    def __init__(
+        self,
+        desk_plan: DeskPlan,
+        trading: said.Trading,
+        ports: tuple[MarketData, Broker],
+        *,
+        store: Store,
+        clock: Clock,
+        alarm: Callable[[Alarm], object],
+    ) -> None:
+        self.plan = desk_plan
+        self.board, self.standing = QuoteBoard(), Standing()
+        self.runners: dict[str, Runner] = {}
+        self._trading = trading
+        self._market, self._broker = ports
+        self._store, self._clock, self._alarm = store, clock, alarm
+        self._hours = Hours(self._market)
+        self._mailboxes: dict[str, Mailbox[Any]] = {
+            name: desk_mailbox() for name in ("broker", "risk", *(chosen.name for chosen in desk_plan.strategies))
+        }
+        self.risk, self.broker = self._make_risk(), self._make_broker()
+
+    def tree(self) -> Branch:
+        """Whoever falls is started again alone: all they know of each other is in the log."""
+        return supervisor("trading", Strategy.ONE_FOR_ONE, *self._children())
+
+    def _children(self) -> Iterator[Child]:
+        yield child("feed", self._make_feed, mailbox=feed_box())
+        yield child("broker", self._make_broker, mailbox=self._mailboxes["broker"], stop_s=5, stuck_s=FOLD_S)
+        yield child("risk", self._make_risk, mailbox=self._mailboxes["risk"], stuck_s=FOLD_S)
+        for chosen in self.plan.strategies:
+            yield child(
+                f"strategy:{chosen.name}",
+                lambda chosen=chosen: self._make_runner(chosen),  # type: ignore[misc]
+                mailbox=self._mailboxes[chosen.name],
+                stuck_s=FOLD_S,
+            )
+
+    def _make_feed(self) -> Feed:
+        return Feed(
+            self._market,
+            self._store,
+            self._clock,
+            self.board,
+            self.plan.symbols,
+            self._wake_all,
+            hours=self._hours,
+            stale_after_s=self._trading.risk.stale_after,
+        )
+
+    def _make_broker(self) -> BrokerDesk:
+        self.broker = BrokerDesk(
+            self._broker,
+            self._store,
+            self._clock,
+            self.board,
+            self.standing,
+            strategies=[chosen.name for chosen in self.plan.strategies],
+            capital=self._trading.capital_per_strategy,
+            stale_after_s=self._trading.risk.stale_after,
+            alarm=self._alarm,
+            changed=self._wake_all,
+        )
+        return self.broker
+
+    def _make_risk(self) -> RiskDesk:
+        self.risk = RiskDesk(
+            self.plan.limits,
+            self._store,
+            self._clock,
+            self.board,
+            self.standing,
+            is_open=lambda at: self._hours.current(at) is not None,
+            sectors=self.plan.sectors,
+            alarm=self._alarm,
+        )
+        return self.risk
+
+    def _make_runner(self, chosen: Chosen) -> Runner:
+        def make() -> Trader:
+            return Trader(
+                chosen.name,
+                chosen.make,
+                self.plan.rules,
+                base=self._market.timeframe,
+                timeframe=chosen.timeframe,
+                costs=self.plan.costs,
+                membership=self.plan.membership,
+                triggers_inside=self._broker.triggers_inside,
+            )
+
+        runner = Runner(make, self._store, self._clock, self.board, self._session_open, self._alarm)
+        self.runners[chosen.name] = runner
+        return runner
+
+    def _session_open(self, at: int) -> int | None:
+        session = self._hours.current(at)
+        return None if session is None else session.open
+
+    def _wake_all(self) -> None:
+        for mailbox in self._mailboxes.values():
+            mailbox.offer(Quoted())
+
+
+def opener_of(trading: said.Trading, only: Sequence[str]) -> OpenDesk:
+    """What opens the desk that the settings describe. Raises BadInput where they cannot be traded."""
+    desk_plan = plan(trading, only)
+
+    def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
+        ports = _alpaca(trading, clock)
+        return TradingDesk(desk_plan, trading, ports, store=store, clock=clock, alarm=alarm)
+
+    return open_desk
+
+
+def _alpaca(trading: said.Trading, clock: Clock) -> tuple[MarketData, Broker]:
+    """Alpaca's data and trading, spoken to by its own client."""
+    from actors.trading.alpaca.broker import AlpacaBroker, trading_url  # noqa: PLC0415 - 75 MB, for Alpaca only
+    from actors.trading.alpaca.market import AlpacaMarket  # noqa: PLC0415 - as above
+    from daemon.desk_check import keys_of  # noqa: PLC0415 - as above
+
+    keys = keys_of(trading)
+    assert keys is not None  # noqa: S101 - the settings were checked
+    broker = AlpacaBroker(keys, trading_url(trading.base_url, paper=trading.paper))
+    market = AlpacaMarket(
+        keys, trading.feed, clock, broker.host, data_url=trading.data_url, stream_url=trading.stream_url
+    )
+    return market, broker
