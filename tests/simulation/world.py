@@ -24,7 +24,7 @@ from actors.billing.scorer import Scorer
 from actors.billing.signature import sign
 from actors.billing.ticker import Ticker
 from actors.billing.watch import Watch
-from actors.billing.webhook import Gate, Refused, Tenant
+from actors.billing.webhook import Gate, Refused, Tenant, verdict
 from actors.kernel.clock import SECOND, Clock, Random, ScaledClock, chance
 from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
@@ -226,14 +226,17 @@ class Life:
             door = gate.door("/webhook/token")
             assert door is not None
             try:
-                await gate.deliver(door, sign(body, SECRET, clock.now()), body)
+                stored = gate.admit(door, sign(body, SECRET, clock.now()), body)
+                await asyncio.wait((stored,))
+                status = verdict(stored).status
             except Refused as refused:
-                if refused.verdict.status != 503:
-                    raise
+                status = refused.verdict.status
+            if status == 503:
                 self._queue.insert(0, event)
-            else:
-                world.acknowledged.add(event["id"])
-                world.waiting.remove(event)
+                continue
+            assert status == 200
+            world.acknowledged.add(event["id"])
+            world.waiting.remove(event)
 
     async def _at_rest(self, clock: Clock) -> None:
         """Until everything stored is scored, everything found is told, and every incident has had time to end."""

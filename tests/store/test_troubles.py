@@ -291,8 +291,9 @@ async def test_cancelling_callers_in_the_middle_of_a_commit_loses_nobody_elses_w
         beside = [asyncio.ensure_future(store.append(event(f"evt_{n}"))) for n in range(20)]  # noqa: TID251 - as above
         while store.mailbox.depth:
             await asyncio.wait([slow], timeout=0.001)
-        for task in (slow, *beside[::2]):
-            task.cancel()
+        slow.cancel()
+        for one in beside[::2]:
+            one.cancel()
         held.set()
         await asyncio.wait(beside)
         assert {entry.data["id"] for entry in await store.read_log(0, 99)} >= {f"evt_{n}" for n in range(1, 20, 2)}
