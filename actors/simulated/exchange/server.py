@@ -5,7 +5,6 @@ REST below `/v2`, market data on `/v2/{feed}`, order updates on `/stream`, all o
 
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
 from aiohttp import web
@@ -15,12 +14,10 @@ from actors.simulated.exchange.data_rest import DataRest
 from actors.simulated.exchange.data_stream import DataStream
 from actors.simulated.exchange.faults import FAULTS, LASTING, FaultPlan
 from actors.simulated.exchange.orders import Declined
-from actors.simulated.exchange.paper import PaperExchange
-from actors.simulated.exchange.ports import SimulatedBroker, SimulatedMarket
 from actors.simulated.exchange.tape import Tape
-from actors.simulated.exchange.ticker import Ticker
 from actors.simulated.exchange.trading_rest import TradingRest, answer, declined
 from actors.simulated.exchange.update_stream import UpdateStream
+from actors.simulated.exchange.venue import Venue
 from strategies.lab.costs import DEFAULT, Costs
 
 KEY_ID, SECRET_KEY = "PKSIMULATED", "simulated"
@@ -77,18 +74,15 @@ class ExchangeServer:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`say` is told when a spell of something begins and ends."""
-        self.faults = faults or FaultPlan()
-        costs = replace(costs, reject_rate=0.0)  # who is rejected is for the plan to say
-        self.exchange = PaperExchange(tape.symbols, costs, seed=seed, cash=cash, faults=self.faults)
-        self._market = SimulatedMarket(tape, half_days=self.faults.holds("half-day"))
-        self._broker = SimulatedBroker(self.exchange, clock)
-        self._ticker = Ticker(self.exchange, self._market, tape, costs, clock, self.faults)
+        venue = Venue(tape, clock, seed=seed, cash=cash, costs=costs, faults=faults)
+        self.faults, self.exchange = venue.faults, venue.exchange
+        self._venue = venue
         self._symbols = frozenset(tape.symbols)
         keys = {KEY_ID: SECRET_KEY}
         self._data = DataStream(keys, FEEDS, self.faults)
         self._updates = UpdateStream(self.exchange, keys, self.faults, clock.now)
-        self._rest = TradingRest(self.exchange, self._market, self._symbols, clock, self.faults)
-        self._history = DataRest(self._market, clock, FEEDS)
+        self._rest = TradingRest(self.exchange, venue.market, self._symbols, clock, self.faults)
+        self._history = DataRest(venue.market, clock, FEEDS)
         self._limit = RateLimit(per_minute)
         self._say = say
         self._streams = frozenset({"/stream", *(f"/v2/{feed}" for feed in ("iex", "sip", "delayed_sip", "test"))})
@@ -104,9 +98,9 @@ class ExchangeServer:
         try:
             await web.SockSite(runner, sock).start()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._market.run, self._symbols, self._data.sink)
-                tasks.start_soon(self._broker.run, self._updates.sink)
-                tasks.start_soon(self._ticker.play)
+                tasks.start_soon(self._venue.market.run, self._symbols, self._data.sink)
+                tasks.start_soon(self._venue.broker.run, self._updates.sink)
+                tasks.start_soon(self._venue.play)
                 tasks.start_soon(self._cast_spells)
                 ready()
         finally:

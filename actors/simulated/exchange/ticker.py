@@ -41,12 +41,15 @@ class Ticker:
         self._today: Session | None = None
         self._halted: dict[str, int] = {}  # until when
         self._to_revise: list[Bar] = []
-        self._begin = clock.now() - tape.timeframe + 1  # the bar that has begun is joined
-        market.complete_until(self._begin)
+        self._next = clock.now() - tape.timeframe + 1  # the bar that has begun is joined
+        market.complete_until(self._next)
 
     async def play(self) -> None:
-        """From the clock's time to the end of the tape."""
-        for moment in self._tape.moments(self._begin):
+        """From the clock's time, or from where it stopped when it was played before, to the end of the tape."""
+        self._next = max(self._next, self._clock.now() - self._tape.timeframe + 1)
+        self._market.complete_until(self._next)
+        for moment in self._tape.moments(self._next):
+            self._next = moment.time + 1
             if await self._is_open(moment.time):
                 await self._play(moment)
         await self._close_day()
