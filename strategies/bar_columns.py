@@ -58,7 +58,7 @@ def joined(first: Series, then: Series) -> Series:
     return Series(*(np.concatenate((getattr(kept, name), getattr(then, name)))[order] for name in NAMES))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Part:
     """The bars of one feed and timeframe in one period: `rows` says where in the columns a symbol's bars are.
 

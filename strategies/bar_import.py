@@ -78,7 +78,7 @@ def import_actions(store: BarStore, path: Path, actions: Sequence[Action], accep
     conflicts = _conflicts(store.actions(), actions)
     if conflicts and CHANGED not in accept:
         raise Refused(f"{path}: nothing was imported; where it is right, import it with --accept {CHANGED}", conflicts)
-    store.add("", 0, {}, Source(""), actions)
+    store.add_actions(actions)
 
 
 def _batch(store: BarStore, path: Path, feed: str, length: int | None, actions: Sequence[Action]) -> Batch:

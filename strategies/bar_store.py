@@ -139,9 +139,16 @@ class BarStore:
                 parts[folder] = write_part(self.folder, name, [*symbols], self._merged(old, fresh))
                 if old is not None:
                     del parts[old.folder]
-            told = _with_source(manifest, feed, timeframe, series, source) if series else manifest
+            told = _with_source(manifest, feed, timeframe, series, source)
             told = replace(told, generation=manifest.generation + 1, parts=tuple(parts.values()))
             self._replace(replace(told, actions=self._write_actions(told.generation, actions) or told.actions))
+
+    def add_actions(self, actions: Sequence[Action]) -> None:
+        """Merge splits and dividends into the store; another one of the same symbol and day is replaced."""
+        with self._writing():
+            manifest = self.manifest()
+            generation = manifest.generation + 1
+            self._replace(replace(manifest, generation=generation, actions=self._write_actions(generation, actions)))
 
     def _write_actions(self, generation: int, actions: Sequence[Action]) -> str:
         if not actions:
@@ -202,7 +209,7 @@ def _manifest(data: dict[str, Any]) -> Manifest:
 def _by_period(series: Mapping[str, Series], timeframe: int) -> dict[str, dict[str, Series]]:
     """The bars by period, of a size that can be written anew every night: some 4 million bars of 500 symbols."""
     if timeframe >= DAY:
-        return {"all": dict(series)}
+        return {"all": dict(series)} if series else {}
     length = "datetime64[Y]" if timeframe >= HOUR else "datetime64[M]"
     cut: dict[str, dict[str, Series]] = {}
     for symbol, bars in series.items():
