@@ -167,10 +167,7 @@ class Gate:
         if not door.quota.take():
             raise Refused(door.over_quota)
         event_id, event = _parse(body)
-        try:
-            return self._store.append(self._entry(door.tenant.name, now, event_id, event, body))
-        except StoreUnavailable as error:
-            raise Refused(UNAVAILABLE) from error
+        return self._store.append(self._entry(door.tenant.name, now, event_id, event, body))
 
     def fetched(self, tenant: str, event: Json, **how: object) -> NewEntry | None:
         """An event that no webhook brought, as if one had, and `how` we came by it. None: it has no id."""

@@ -238,9 +238,9 @@ class SqliteStore(Actor[Request]):
 
     def _submit(self, request: Request) -> "asyncio.Future[Any]":
         if not self._open:
-            raise StoreUnavailable("the store is not running")
-        if not self.mailbox.offer(request):
-            raise StoreUnavailable("too many writes wait")
+            _refuse([request], "the store is not running")
+        elif not self.mailbox.offer(request):
+            _refuse([request], "too many writes wait")
         return request.done
 
     async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
