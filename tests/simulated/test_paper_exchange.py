@@ -5,7 +5,7 @@ import pytest
 from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.orders import Declined
 from actors.simulated.exchange.paper import PaperExchange
-from actors.trading.ports import Bar, Execution, Order, OrderUpdate, Side
+from actors.trading.ports import Bar, Execution, Holding, Order, OrderUpdate, Side
 from strategies.lab.costs import Costs
 
 NOW = 1_790_602_200_000_000
@@ -133,4 +133,14 @@ def test_parts_leave_no_dust() -> None:
     assert held.quantity == pytest.approx(round(held.quantity, 9), abs=1e-12)
     account.faults.lift("partial")
     account.sell("out", round(held.quantity, 9))
+    assert account.exchange.holdings() == []
+
+
+def test_an_account_can_begin_where_an_earlier_one_ended() -> None:
+    account = Account()
+    account.exchange.endow(500.0, [Holding("AAPL", 3.0, 90.0)])
+    assert account.exchange.account().equity == 770
+    account.minute(100)
+    account.sell("out", 3)
+    assert account.exchange.account().cash == pytest.approx(800)
     assert account.exchange.holdings() == []

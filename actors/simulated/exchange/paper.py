@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from actors.simulated.exchange.core import DUST, Exchange, dollars
 from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.orders import Declined, State, Ticket
-from actors.trading.ports import Bar, Order, OrderUpdate, Side
+from actors.trading.ports import Bar, Holding, Order, OrderUpdate, Side
 from strategies.lab.costs import Costs
 from strategies.lab.fills import SMALLEST_ORDER
 
@@ -39,6 +39,13 @@ class PaperExchange(Exchange):
         self._time, self._bars = time, {bar.symbol: bar for bar in bars}
         for bar in bars:
             self.move(bar.symbol, dollars(bar.open), time)
+
+    def endow(self, cash: float, holdings: Sequence[Holding]) -> None:
+        """Begin with these: the account of an earlier run, whose orders are forgotten."""
+        self.cash = cash
+        self._shares = {held.symbol: held.quantity for held in holdings}
+        self._cost = {held.symbol: held.quantity * held.average for held in holdings}
+        self._last = {held.symbol: held.average for held in holdings} | self._last
 
     def end_day(self, at: int) -> None:
         """The orders of the day expire."""
