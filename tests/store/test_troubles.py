@@ -274,9 +274,11 @@ async def test_a_disk_that_does_not_answer_refuses_who_waits_and_loses_nothing_w
     answers = threading.Event()
     async with running(tmp_path, on_trouble=troubles.append) as store:
         stuck = store._change(lambda _: answers.wait())
-        for write in (stuck, store.append(event("evt_1")), store.append(event("evt_2"))):
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await stuck
+        for number in (1, 2):
             with pytest.raises(StoreUnavailable, match="does not answer"):
-                await write
+                await store.append(event(f"evt_{number}"))
         assert troubles == ["the disk does not answer"]
         answers.set()
         assert not (await store.append(event("evt_1"))).duplicate
