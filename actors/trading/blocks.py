@@ -55,6 +55,11 @@ class Blocks:
                 entries.append(self._close(time, "stream", at))
         return entries
 
+    def close_empty(self, time: int, at: int) -> NewDeskEntry:
+        """The block of a time at which nobody traded: it says that it has passed."""
+        self._open.setdefault(time, {})
+        return self._close(time, "rest", at)
+
     def refill(self, bars: Iterable[Bar], until: int, at: int) -> list[NewDeskEntry]:
         """All times before `until` are closed, with these bars that were asked for beside those that have come."""
         entries = self._revisions(at)

@@ -1,10 +1,9 @@
 """The desk's ear: what the market sends becomes blocks in the log, what was missed is asked for first."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import orjson
@@ -13,29 +12,30 @@ import structlog
 from actors.kernel import mailbox
 from actors.kernel.actor import Actor
 from actors.kernel.clock import SECOND, Clock, io_sleep
+from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.desk_records import DeskKind, Gap, NewDeskEntry
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import DAEMON, Kind, NewEntry, Severity
+from actors.store.records import DAEMON, Severity
+from actors.trading.backlog import Backlog, Entries, Splits
 from actors.trading.blocks import NEVER, Blocks
-from actors.trading.hours import Hours
-from actors.trading.ports import Bar, BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen, Refused, Unreachable
+from actors.trading.hours import Hours, rfc3339
+from actors.trading.ports import BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen
 from actors.trading.quotes import QuoteBoard
+from actors.trading.warmup import Need
 from strategies.sessions import DAY
-
-T = TypeVar("T")
 
 READER = "feed"
 VERSION = 1
 SIGNAL = "feed_stale"
+OVER = Alarm(SIGNAL, "account", None)
 
 GRACE_S = 5.0
 """After a bar's end, until its block is closed without those that have not come."""
 QUOTED_EVERY_S = 0.1
 """Thirty symbols have hundreds of quotes a second; nobody needs to be woken by each."""
 WAITING_MAX = 4096
-CHUNK_BARS = 400
-"""Bar times that are asked for at once: about a day of minutes, so that a month's gap does not fill the memory."""
-ASK_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+MISSED = 45 * SECOND
+"""After a bar should have come, until the market is asked why it has not."""
 AGAIN = SECOND  # while the store is away
 HOUR_S = 3600.0
 
@@ -71,8 +71,14 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         grace_s: float = GRACE_S,
         stale_after_s: float = 180.0,
         hours: Hours | None = None,
+        needs: Sequence[Need] = (),
+        splits: Splits | None = None,
+        alarm: Callable[[Alarm], object] = lambda _: None,
     ) -> None:
-        """`hours`, of the same market, where others go by them too: the feed keeps them up to date."""
+        """`hours`, of the same market, where others go by them too: the feed keeps them up to date.
+
+        `needs`: what strategies have to have seen. `splits` says which symbols were split from date to date.
+        """
         self._market = market
         self._store = store
         self._clock = clock
@@ -84,12 +90,15 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._stale = False
         self._blocks = Blocks(market.feed, market.timeframe, symbols, self._grace)
         self._hours = hours or Hours(market)
+        self._backlog = Backlog(market, clock, self._blocks, self._hours, self._symbols, needs, splits)
         self._unwritten: list[NewDeskEntry] = []
         self._writing = anyio.Lock()
         self._seq = 0
         self._gap: Gap | None = None
         self._refilling = anyio.CancelScope()
         self._heard = 0  # when the market last said anything
+        self._asked_about = NEVER
+        self._alarm = alarm
         self._alarmed = False
         self._quoted = asyncio.Event()
         self._timer = anyio.CancelScope()
@@ -99,7 +108,9 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         mark = await self._store.desk.load(READER)
         self._seq = mark.cursor
         if READER in mark.parts:
-            self._blocks.closed = orjson.loads(mark.parts[READER][1])["closed"]
+            saved = orjson.loads(mark.parts[READER][1])
+            self._blocks.closed = saved["closed"]
+            self._backlog.restore(saved)
         self._heard = self._clock.now()
         known = await self._store.incidents(tenant=DAEMON, state="open")
         self._alarmed = any(one.signal == SIGNAL for one in known)
@@ -161,14 +172,41 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         if self._gap is None:
             self._unwritten += self._blocks.close(now)
         await self._write()
-        await self._judge(now)
-        due = self._blocks.due if self._gap is None else None
+        self._judge(now)
+        due = self._due(now) if self._gap is None else None
         silent_at = None if self._stale else self._hours.silent_at(self._last_sign(), self._stale_after)
         again_at = now + AGAIN if self._unwritten else None
         self._timer.cancel()
         if (at := min((at for at in (due, silent_at, again_at) if at is not None), default=None)) is not None:
             self._timer = anyio.CancelScope()
             self._tasks.start_soon(self._look_at, at, self._timer)
+
+    def _due(self, now: int) -> int | None:
+        """When a block is to be closed, or when a bar is missed; a missed one is asked about."""
+        if (due := self._blocks.due) is not None or self._market.timeframe >= DAY or self._blocks.closed == NEVER:
+            return due
+        time = self._hours.next_bar(self._blocks.closed, self._market.timeframe)
+        if time is None or time == self._asked_about:
+            return None
+        missed_at = self._backlog.ended(time) + MISSED
+        if now < missed_at:
+            return missed_at
+        self._asked_about = time
+        self._tasks.start_soon(self._ask_about, time)
+        return None
+
+    async def _ask_about(self, time: int) -> None:
+        """Nobody traded then, or the stream did not say so: the first closes the time, the second is a gap."""
+        found = await self._backlog.found_in(time)
+        if self._gap is not None or self._blocks.closed >= time:
+            return
+        if found:
+            await self._miss("bars did not come on the open stream")
+            self.mailbox.offer(Link(up=True))
+            return
+        self._unwritten.append(self._blocks.close_empty(time, self._clock.now()))
+        await self._write()
+        self.mailbox.offer(Look())
 
     async def _look_at(self, at: int, timer: anyio.CancelScope) -> None:
         with timer:
@@ -190,24 +228,15 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         with scope:
             await self._hours.refresh(up_at)
             await self._clock.sleep_until(up_at + self._grace)  # the newest are not there at once
-            for quote in await self._ask(lambda: self._market.quotes(self._symbols)):
+            for quote in await self._backlog.quotes():
                 self._board.show(quote)
-            until = up_at - self._market.timeframe + 1
-            since = self._since(up_at)
-            while since < until:
-                end = min(until, since + max(DAY, CHUNK_BARS * self._market.timeframe))
-                bars = await self._bars(since, end)
-                self._unwritten += self._blocks.refill(bars, end, self._clock.now())
-                await self._write()
-                since = end
-            await self._refilled(until)
+            await self._commit(self._backlog.missing(up_at))
+            await self._refilled(self._backlog.covered(up_at))
 
-    def _since(self, now: int) -> int:
-        """Just behind the newest block; at the very first start, the open of the session in progress."""
-        if self._blocks.closed != NEVER:
-            return self._blocks.closed + 1
-        session = self._hours.current(now)
-        return session.open if session else now
+    async def _commit(self, backlog: Entries) -> None:
+        async for entries in backlog:
+            self._unwritten += entries
+            await self._write()
 
     async def _refilled(self, until: int) -> None:
         assert self._gap is not None  # noqa: S101 - the stream was down until this refill began
@@ -220,26 +249,14 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self.mailbox.offer(Look())
         self._quoted.set()
 
-    async def _bars(self, since: int, until: int) -> list[Bar]:
-        return await self._ask(lambda: self._market.history(self._symbols, self._market.timeframe, since, until))
-
-    async def _ask(self, question: Callable[[], Awaitable[list[T]]]) -> list[T]:
-        """The answer, however long it takes."""
-        for failures in count():
-            try:
-                return await question()
-            except (Unreachable, Refused) as error:  # a refusal may pass, too: of one request, nothing is concluded
-                log.warning("market_not_answering", error=str(error))
-            await io_sleep(ASK_AGAIN_S[min(failures, len(ASK_AGAIN_S) - 1)])
-        raise AssertionError("unreachable")
-
     async def _write(self) -> None:
         """Commit what waits, in order; while the store is away it goes on waiting."""
         async with self._writing:
             if not self._unwritten:
                 return
             entries = list(self._unwritten)
-            state = {READER: (VERSION, orjson.dumps({"closed": self._blocks.closed}))}
+            saved = {"closed": self._blocks.closed, **self._backlog.state()}
+            state = {READER: (VERSION, orjson.dumps(saved))}
             with anyio.CancelScope(shield=True):  # what is being committed must not be committed again
                 try:
                     self._seq = await self._store.desk.append(entries, cursor=(READER, self._seq), parts=state)
@@ -252,36 +269,26 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         """When the market was last known to be heard completely."""
         return min(self._heard, self._gap.until) if self._gap else self._heard
 
-    async def _judge(self, now: int) -> None:
+    def _judge(self, now: int) -> None:
         """Whether the market is silent, or cannot be asked, although the exchange is open: trust and alarm follow."""
         silent_at = self._hours.silent_at(self._last_sign(), self._stale_after)
         self._stale = silent_at is not None and now >= silent_at
         self._board.trusted = self._gap is None and not self._stale
-        if self._stale == self._alarmed:
-            return
-        try:
-            await self._store.append(NewEntry(Kind.ALARM, DAEMON, now, self._alarm(now)))
+        if self._stale != self._alarmed:
             self._alarmed = self._stale
-        except StoreUnavailable as error:
-            log.warning("alarm_waits", signal=SIGNAL, reason=str(error))
+            self._alarm(self._stale_for((now - self._last_sign()) // SECOND) if self._stale else OVER)
 
-    def _alarm(self, now: int) -> dict[str, object]:
-        if not self._stale:
-            return {"signal": SIGNAL, "scope": "account", "resolved": True}
-        silent_s = (now - self._last_sign()) // SECOND
+    def _stale_for(self, silent_s: int) -> Alarm:
         reason = f"bars are missing: {self._gap.reason}" if self._gap else "nothing comes on the open stream"
-        return {
-            "signal": SIGNAL,
-            "scope": "account",
-            "severity": Severity.CRITICAL,
-            "title": f"no market data for {silent_s // 60} min while the exchange is open; {reason}",
-            "evidence": {
-                "feed": self._market.feed,
-                "silent_s": silent_s,
-                "newest_bar": self._blocks.closed,
-                "first": "nightdesk doctor says whether the market can be reached. Until it is, nothing is entered.",
-            },
-        }
+        return Alarm(
+            SIGNAL,
+            "account",
+            f"no market data for {silent_s // 60} min while the exchange is open; {reason}",
+            Severity.CRITICAL,
+            first="nightdesk doctor says whether the market can be reached. Until it is, nothing is entered.",
+            evidence={"feed": self._market.feed, "silent_s": silent_s, "newest_bar": rfc3339(self._blocks.closed)},
+            quiet_s=UNTIL_RESOLVED_S,
+        )
 
     async def _pass_on_quotes(self) -> None:
         while True:
@@ -292,5 +299,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     async def _keep_hours(self) -> None:
         while True:
-            await self._hours.refresh(self._clock.now())
+            now = self._clock.now()
+            await self._hours.refresh(now)
+            if self._gap is None:
+                await self._commit(self._backlog.new_day(now))
             await self._clock.sleep(HOUR_S)

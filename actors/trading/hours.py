@@ -50,14 +50,20 @@ class Hours:
         ends = ((max(heard, one.open) + after_s * SECOND, one) for one in self._sessions if one.close > heard)
         return min((int(end) for end, one in ends if end < one.close), default=None)
 
-    def latest(self, now: int) -> Session | None:
-        """The session in progress, or the last one."""
-        return max((one for one in self._sessions if one.open <= now), key=lambda one: one.open, default=None)
+    def next_bar(self, after: int, timeframe: int) -> int | None:
+        """Start of the first bar behind the one at `after` that lies in a session."""
+        at = after + timeframe
+        return next((max(at, one.open) for one in self._sessions if at < one.close), None)
 
 
 def date_of(at: int, days: int = 0) -> str:
     """YYYY-MM-DD (UTC), so many days later."""
     return (datetime.fromtimestamp(at / SECOND, UTC) + timedelta(days=days)).date().isoformat()
+
+
+def rfc3339(at: int) -> str:
+    """Microseconds as text."""
+    return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at % SECOND:06d}Z"
 
 
 def sessions_by_rule(first: str, last: str) -> list[Session]:

@@ -10,11 +10,13 @@ import anyio
 
 from actors.kernel.clock import SECOND, ScaledClock, io_sleep
 from actors.kernel.mailbox import Drained
+from actors.store.alarm import Alarm
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind, Gap
 from actors.store.driver import InlineDriver
 from actors.store.store import SqliteStore
 from actors.trading.feed import Feed, feed_box
 from actors.trading.hours import sessions_by_rule
+from actors.trading.journal import decode
 from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Session, Unreachable
 from actors.trading.quotes import QuoteBoard
 from strategies.sessions import MINUTE
@@ -39,6 +41,7 @@ class ScriptedMarket:
 
     def __init__(self) -> None:
         self.past: list[Bar] = []
+        self.long_past: list[Bar] = []  # of half an hour
         self.asked: list[tuple[int, int]] = []
         self.troubles: list[Exception] = []
         self.sink: Callable[[MarketMessage], None] = lambda _: None
@@ -56,9 +59,9 @@ class ScriptedMarket:
         await io_sleep(0.2)
         if self.troubles:
             raise self.troubles.pop(0)
-        assert timeframe == MINUTE
+        past = self.past if timeframe == MINUTE else self.long_past
         return sorted(
-            (one for one in self.past if one.symbol in symbols and start <= one.time < end),
+            (one for one in past if one.symbol in symbols and start <= one.time < end),
             key=lambda one: (one.time, one.symbol),
         )
 
@@ -85,13 +88,24 @@ class Desk:
         self.store, self.clock, self.market = store, clock, market
         self.board = QuoteBoard()
         self.wakes = 0
+        self.alarms: list[Alarm] = []
+        self.options: dict[str, Any] = {}
 
     def _wake(self) -> None:
         self.wakes += 1
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Feed]:
-        feed = Feed(self.market, self.store, self.clock, self.board, SYMBOLS, self._wake)
+        feed = Feed(
+            self.market,
+            self.store,
+            self.clock,
+            self.board,
+            SYMBOLS,
+            self._wake,
+            alarm=self.alarms.append,
+            **self.options,
+        )
         feed.name, feed.mailbox = "feed", feed_box()
 
         async def live() -> None:
@@ -130,7 +144,7 @@ def _short(entry: DeskEntry) -> str:
             return f"{name} {(time - OPEN) // MINUTE:+d} {' '.join(symbols)}{mark}"
         case Gap():
             return DeskKind(entry.kind).name.lower()
-    return str(entry.data)
+    return str(decode(entry))
 
 
 def story(

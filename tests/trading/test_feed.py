@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from actors.store.desk_records import BarBlock, DeskKind, Gap
-from actors.store.records import DAEMON
 from actors.trading.ports import Halted, Link, Refused, Unreachable
 from strategies.sessions import MINUTE
 from tests.trading.scripted import OPEN, SYMBOLS, Desk, bar, story
@@ -219,10 +218,10 @@ def test_a_halt_is_on_the_board_until_it_is_over(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-async def _feed_stale(desk: Desk) -> list[bool]:
-    """Every word on the matter in the main log: True where it was raised."""
-    entries = [entry.data for entry in await desk.store.read_log(0, 1000) if entry.tenant == DAEMON]
-    return [not data.get("resolved") for data in entries if data.get("signal") == "feed_stale"]
+def _feed_stale(desk: Desk) -> list[bool]:
+    """Every word on the matter: True where it was raised."""
+    assert {alarm.signal for alarm in desk.alarms} <= {"feed_stale"}
+    return [alarm.title is not None for alarm in desk.alarms]
 
 
 def test_silence_while_the_exchange_is_open_is_told_and_so_is_its_end(tmp_path: Path) -> None:
@@ -234,12 +233,12 @@ def test_silence_while_the_exchange_is_open_is_told_and_so_is_its_end(tmp_path: 
             assert desk.trusted()
             await desk.until(5.1)
             assert not desk.trusted()
-            assert await _feed_stale(desk) == [True]
+            assert _feed_stale(desk) == [True]
             await desk.until(20)
             desk.market.quote("AAPL", OPEN + 20 * MINUTE)
             await desk.until(20.1)
             assert desk.trusted()
-            assert await _feed_stale(desk) == [True, False]
+            assert _feed_stale(desk) == [True, False]
 
     story(tmp_path, tell)
 
@@ -251,9 +250,9 @@ def test_silence_outside_the_sessions_is_nothing(tmp_path: Path) -> None:
         async with desk.listening():
             await desk.until(2.9)
             assert desk.trusted()
-            assert await _feed_stale(desk) == []
+            assert _feed_stale(desk) == []
             await desk.until(3.1)
-            assert await _feed_stale(desk) == [True]
+            assert _feed_stale(desk) == [True]
 
     story(tmp_path, tell, begins=-65 * 60)
 
@@ -266,7 +265,7 @@ def test_a_market_that_streams_but_cannot_be_asked_is_stale_too(tmp_path: Path) 
                 await desk.until(minute)
                 desk.market.quote("AAPL", OPEN + minute * MINUTE)
             assert not desk.trusted()
-            assert await _feed_stale(desk) == [True]
+            assert _feed_stale(desk) == [True]
             assert await desk.told() == ["gap"]
 
     story(tmp_path, tell, begins=1)
@@ -297,7 +296,7 @@ def test_blocks_wait_in_order_for_a_store_that_is_away(tmp_path: Path, seed: int
                 desk.market.say(*[bar(symbol, minute) for symbol in SYMBOLS])
             await desk.until(6)
             desk.store._driver._faults = lambda _: None  # type: ignore[attr-defined]
-            await desk.until(8)
+            await desk.until(6.7)
         kinds = [entry.kind for entry in await desk.log()]
         assert kinds == [DeskKind.GAP, DeskKind.REFILLED, *[DeskKind.BLOCK] * 5]
         assert (await desk.told())[2:] == [f"block +{minute} AAPL MSFT SPY" for minute in range(5)]
@@ -308,3 +307,48 @@ def test_blocks_wait_in_order_for_a_store_that_is_away(tmp_path: Path, seed: int
 def _fail_before(when: str) -> None:
     if when == "before":
         raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_a_minute_in_which_nobody_traded_is_closed_when_the_market_confirms_it(tmp_path: Path) -> None:
+    """So a longer bar whose last minute is silent is whole a minute later, not on the next day."""
+
+    async def tell(desk: Desk) -> None:
+        async with desk.listening():
+            await desk.until(1)
+            desk.market.say(*[bar(symbol, 0) for symbol in SYMBOLS])
+            desk.market.past = [bar(symbol, 0) for symbol in SYMBOLS]
+            await desk.until(2.74)
+            assert await desk.told() == [*FRESH, "block +0 AAPL MSFT SPY"]
+            await desk.until(2.8)
+            desk.market.say(bar("SPY", 2))
+            await desk.until(3.5)
+        assert (await desk.told())[3:] == ["block +1  (asked for)", "block +2 SPY"]
+        assert desk.trusted() is False
+
+    story(tmp_path, tell)
+
+
+def test_bars_that_the_open_stream_does_not_bring_are_a_gap_and_refilled(tmp_path: Path) -> None:
+    """The stream is deaf to bars, and says nothing about it."""
+
+    async def tell(desk: Desk) -> None:
+        desk.market.past = [bar(symbol, minute) for symbol in SYMBOLS for minute in range(5)]
+        async with desk.listening():
+            await desk.until(1)
+            desk.market.say(*[bar(symbol, 0) for symbol in SYMBOLS])
+            await desk.until(3.5)
+        told = (await desk.told())[3:]
+        assert told == ["gap", "block +1 AAPL MSFT SPY (asked for)", "refilled"]
+
+    story(tmp_path, tell)
+
+
+def test_after_the_close_nothing_is_asked_but_about_the_last_minute(tmp_path: Path) -> None:
+    async def tell(desk: Desk) -> None:
+        desk.market.past = [bar("SPY", minute) for minute in range(388)]
+        async with desk.listening():
+            await desk.until(390 + 12 * 60)
+        told = await desk.told()
+        assert told[-3:] == ["refilled", "block +388  (asked for)", "block +389  (asked for)"]
+
+    story(tmp_path, tell, begins=388.5)

@@ -10,6 +10,7 @@ from actors.kernel.clock import chance
 from actors.trading.alpaca import reading, sdk
 from actors.trading.alpaca.line import Line, Patience
 from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
+from actors.trading.hours import rfc3339
 from actors.trading.ports import (
     AccountState,
     BrokerMessage,
@@ -141,7 +142,7 @@ class AlpacaBroker:
     async def executions(self, after: int) -> list[Execution]:
         """Everything filled since, oldest first."""
         found: list[Execution] = []
-        query: dict[str, Any] = {"after": reading.rfc3339(after - 1), "direction": "asc", "page_size": FILLS_PAGE}
+        query: dict[str, Any] = {"after": rfc3339(after - 1), "direction": "asc", "page_size": FILLS_PAGE}
         while True:
             page = await self.host.get("/account/activities/FILL", query)
             for fill in page:

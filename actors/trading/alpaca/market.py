@@ -10,7 +10,7 @@ from actors.kernel.clock import SECOND, Clock, chance
 from actors.trading.alpaca import reading, sdk
 from actors.trading.alpaca.line import Line, Patience
 from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
-from actors.trading.hours import Hours
+from actors.trading.hours import Hours, rfc3339
 from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session
 from strategies.sessions import DAY, HOUR, MINUTE
 
@@ -120,8 +120,8 @@ class AlpacaMarket:
         query: dict[str, Any] = {
             "symbols": ",".join(sorted(symbols)),
             "timeframe": _timeframe(timeframe),
-            "start": reading.rfc3339(start),
-            "end": reading.rfc3339(end - 1),  # included
+            "start": rfc3339(start),
+            "end": rfc3339(end - 1),  # included
             "adjustment": "raw",
             "feed": "sip" if delayed else self.feed,
             "limit": PAGE,

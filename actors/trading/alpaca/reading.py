@@ -149,11 +149,6 @@ def holding(data: Json) -> Holding:
         raise Unreachable("a position makes no sense") from error
 
 
-def rfc3339(at: int) -> str:
-    """Microseconds as text."""
-    return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at % SECOND:06d}Z"
-
-
 def _side(text: str) -> Side:
     return Side.BUY if text == "buy" else Side.SELL  # sell_short is one too
 
