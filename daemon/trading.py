@@ -6,9 +6,12 @@ Imports numpy, and with Alpaca its client: only where trading is on.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.tree import Branch, Child, Strategy, child, supervisor
+from actors.simulated.exchange.generator import Synthetic
+from actors.simulated.exchange.venue import Venue
 from actors.store.alarm import Alarm
 from actors.store.protocol import Store
 from actors.trading.broker import BrokerDesk
@@ -24,6 +27,10 @@ from actors.trading.trader import Trader
 from config import settings as said
 from daemon.desk_office import OpenDesk
 from daemon.desk_plan import Chosen, DeskPlan, plan
+from daemon.own_exchange import OwnExchange
+
+OWN_CAPITAL = 100_000.0
+"""Dollars that a strategy begins with on the simulated exchange, where none are said."""
 
 FOLD_S = 300.0
 """Folding a long log again is one turn."""
@@ -41,13 +48,16 @@ class TradingDesk:
         store: Store,
         clock: Clock,
         alarm: Callable[[Alarm], object],
+        exchange: Callable[[], Actor[Any]] | None = None,
     ) -> None:
+        """`exchange` makes what plays the market, where that is in the process."""
         self.plan = desk_plan
         self.board, self.standing = QuoteBoard(), Standing()
         self.runners: dict[str, Runner] = {}
         self._trading = trading
         self._market, self._broker = ports
         self._store, self._clock, self._alarm = store, clock, alarm
+        self._exchange = exchange
         self._hours = Hours(self._market)
         self._mailboxes: dict[str, Mailbox[Any]] = {
             name: desk_mailbox() for name in ("broker", "risk", *(chosen.name for chosen in desk_plan.strategies))
@@ -59,6 +69,8 @@ class TradingDesk:
         return supervisor("trading", Strategy.ONE_FOR_ONE, *self._children())
 
     def _children(self) -> Iterator[Child]:
+        if self._exchange is not None:
+            yield child("exchange", self._exchange)
         yield child("feed", self._make_feed, mailbox=feed_box())
         yield child("broker", self._make_broker, mailbox=self._mailboxes["broker"], stop_s=5, stuck_s=FOLD_S)
         yield child("risk", self._make_risk, mailbox=self._mailboxes["risk"], stuck_s=FOLD_S)
@@ -141,8 +153,30 @@ def opener_of(trading: said.Trading, only: Sequence[str]) -> OpenDesk:
     desk_plan = plan(trading, only)
 
     def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
+        if trading.broker == "simulated":
+            cash = (trading.capital_per_strategy or OWN_CAPITAL) * len(desk_plan.strategies)
+            # Its seed is in the ids of its executions, which must not be those of an earlier life.
+            venue = Venue(Synthetic(desk_plan.symbols), clock, seed=clock.now(), cash=cash, costs=desk_plan.costs)
+            return on_venue(desk_plan, trading, venue)(store, clock, alarm)
         ports = _alpaca(trading, clock)
         return TradingDesk(desk_plan, trading, ports, store=store, clock=clock, alarm=alarm)
+
+    return open_desk
+
+
+def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue) -> OpenDesk:
+    """What opens a desk that trades on an exchange in the process."""
+
+    def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
+        return TradingDesk(
+            desk_plan,
+            trading,
+            (venue.market, venue.broker),
+            store=store,
+            clock=clock,
+            alarm=alarm,
+            exchange=lambda: OwnExchange(venue, store),
+        )
 
     return open_desk
 
