@@ -17,6 +17,7 @@ from actors.billing.backfill import Backfiller, Backfills, Look
 from actors.billing.digest import Digest
 from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
+from actors.billing.lookups import Lookups
 from actors.billing.scorer import Scorer
 from actors.billing.tenant_watch import RETIRED
 from actors.billing.ticker import Ticker
@@ -175,7 +176,8 @@ class Daemon:
                 child("ticker", lambda: Ticker(store, self._clock)),
                 *self._digests(),
                 child("listener", lambda: Listener(self.gate, self._public), stop_s=5, critical=True),
-                child("backfill", self._backfiller, mailbox=self._backfills.asked),
+                child("backfill", lambda: self._asking(Backfiller), mailbox=self._backfills.asked),
+                child("lookups", lambda: self._asking(Lookups), mailbox=drop_oldest(READER_QUEUE)),
             ),
             *([self._desk.tree()] if self._desk else []),
         )
@@ -216,9 +218,9 @@ class Daemon:
                 ),
             )
 
-    def _backfiller(self) -> Backfiller:
+    def _asking(self, actor: type[Backfiller | Lookups]) -> Backfiller | Lookups:
         base = self._settings.billing.api_url
-        return Backfiller(self._backfills, self.store, self._clock, self._rng, self.gate, base=base)
+        return actor(self._backfills, self.store, self._clock, self._rng, self.gate, base=base)
 
     def _wake(self, channels: Iterable[str]) -> None:
         for name in channels:

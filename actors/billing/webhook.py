@@ -169,6 +169,10 @@ class Gate:
         event_id, event = _parse(body)
         return self._store.append(self._entry(door.tenant.name, now, event_id, event, body))
 
+    def projected(self, event: Json) -> Json:
+        """What of it is kept."""
+        return self._projector.project(event)
+
     def fetched(self, tenant: str, event: Json, **how: object) -> NewEntry | None:
         """An event that no webhook brought, as if one had, and `how` we came by it. None: it has no id."""
         event_id = event.get("id")
