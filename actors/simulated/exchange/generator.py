@@ -4,7 +4,7 @@ Every day can be made on its own, from the seed, the symbol and the date alone, 
 of which nothing is kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -55,8 +55,12 @@ class Synthetic:
     feed = "synthetic"
     timeframe = MINUTE
 
-    def __init__(self, symbols: Sequence[str] = SYMBOLS, seed: int = 0) -> None:
+    def __init__(
+        self, symbols: Sequence[str] = SYMBOLS, seed: int = 0, shocks: Mapping[str, tuple[str, float]] | None = None
+    ) -> None:
+        """`shocks`: the date (YYYY-MM-DD) on which a symbol opens so much (a fraction) away from where it would."""
         self.symbols = tuple(symbols)
+        self._shocks = shocks or {}
         self._seed = seed
         self._sessions: Sessions = sessions_between(FIRST, LAST)
         self._regime = self._regimes()
@@ -117,6 +121,9 @@ class Synthetic:
         nights = np.sqrt(OVERNIGHT) * np.roll(moves, 1) + np.where(
             rng.random(days) < JUMPS, rng.normal(0, JUMP, days), 0.0
         )
+        if symbol in self._shocks:
+            date, move = self._shocks[symbol]
+            nights[np.searchsorted(self._sessions.dates, np.datetime64(date))] += np.log1p(move)
         hours = np.sqrt(1 - OVERNIGHT) * moves
         opens, closes = np.empty(days), np.empty(days)
         away = 0.0  # logarithm of price / level
