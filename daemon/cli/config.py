@@ -73,9 +73,10 @@ def register(commands: Commands) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """0, or 1 with every fault."""
     from config.load import load  # noqa: PLC0415 - only this command needs the settings
+    from daemon import desk_start  # noqa: PLC0415 - as above
 
     try:
-        load(arguments.config)
+        desk_start.opener(load(arguments.config).trading)
     except BadInput as error:
         print(f"nightdesk: {error}", file=sys.stderr)
         return 1
