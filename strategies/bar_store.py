@@ -60,7 +60,12 @@ class Manifest:
 class Opened:
     """Parts in order of time, each with its columns mapped into memory."""
 
-    parts: tuple[tuple[Part, dict[str, Column]], ...]
+    parts: list[tuple[Part, dict[str, Column]]]
+
+    def drained(self) -> Iterator[tuple[Part, dict[str, Column]]]:
+        """Part by part; each is given up, with the memory that its columns have come to take, for the next."""
+        while self.parts:
+            yield self.parts.pop(0)
 
     @property
     def symbols(self) -> list[str]:
@@ -99,7 +104,7 @@ class BarStore:
         while True:
             manifest = self.manifest()
             try:
-                return Opened(tuple((part, part.columns(self.folder)) for part in manifest.find(feed, timeframe)))
+                return Opened([(part, part.columns(self.folder)) for part in manifest.find(feed, timeframe)])
             except FileNotFoundError:
                 if self.manifest().generation == manifest.generation:
                     raise UserError(f"{self.folder}: files that its manifest lists are missing") from None

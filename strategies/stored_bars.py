@@ -33,11 +33,12 @@ def read_store(
     length = None if timeframe is None else parse_timeframe(timeframe)
     feed, stored = _choose(store, length, feed)
     opened = store.opened(feed, stored)
-    wanted = opened.symbols if symbols is None else sorted(set(symbols))
-    if missing := set(wanted).difference(opened.symbols):
+    known = opened.symbols
+    wanted = known if symbols is None else sorted(set(symbols))
+    if missing := set(wanted).difference(known):
         raise BadInput(f"{store.folder}: has no {timeframe_text(stored)} bars of {min(missing)} from {feed}")
     longer = None if length in {None, stored} else length
-    pieces = [_panel(part, columns, wanted, longer) for part, columns in opened.parts]
+    pieces = [_panel(part, columns, wanted, longer) for part, columns in opened.drained()]
     return _joined([piece for piece in pieces if len(piece.times)], wanted, longer or stored, feed, store)
 
 
