@@ -1,6 +1,7 @@
 """The real daemon and a simulated Stripe: history, what was missed, endpoints, keys with too few rights."""
 
 import json
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -186,9 +187,14 @@ async def test_an_endpoint_is_registered_and_its_events_are_let_in(
 @pytest.mark.parametrize(
     ("off_s", "rights", "well", "says"),
     [
-        (0, ALL_RIGHTS, True, "Stripe accepts it; the clocks differ by 0 s"),
-        (400, ALL_RIGHTS, False, "this clock is 400 s behind Stripe's; beyond 300 s every signature is refused"),
-        (-400, ALL_RIGHTS, False, "this clock is 400 s ahead of Stripe's"),
+        (0, ALL_RIGHTS, True, r"Stripe accepts it; the clocks differ by [01] s"),
+        (
+            400,
+            ALL_RIGHTS,
+            False,
+            r"this clock is (399|40[01]) s behind Stripe's; beyond 300 s every signature is refused",
+        ),
+        (-400, ALL_RIGHTS, False, r"this clock is (399|40[01]) s ahead of Stripe's"),
         (0, frozenset[str](), False, "the API key lacks the permission “Events: read”"),
     ],
 )
@@ -197,6 +203,7 @@ async def test_doctor_looks_at_keys_and_at_the_clock(
 ) -> None:
     async with stripe_knows() as stripe:
         stripe._clock = ScaledClock(WallClock().now() + off_s * 1_000_000)
+        stripe._clock.now()  # it goes from now on
         stripe.rights[KEY] = rights
 
         def story() -> None:
@@ -204,6 +211,6 @@ async def test_doctor_looks_at_keys_and_at_the_clock(
                 _, lines = nightdesk("doctor", "--json", "--config", daemon.config)
                 found = {row["what"]: row for row in map(json.loads, lines)}["api_key of acme"]
                 assert found["well"] is well
-                assert found["says"].startswith(says)
+                assert re.match(says, found["says"])
 
         await to_thread.run_sync(story)
