@@ -7,8 +7,10 @@ import structlog
 
 from actors.kernel.clock import Clock
 from actors.kernel.frozen import frozen
+from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry, Parts
 from actors.store.protocol import Store
+from actors.store.records import Severity
 from actors.trading import trader_state
 from actors.trading.journal import KINDS, encode
 from actors.trading.quotes import QuoteBoard
@@ -25,14 +27,6 @@ class Quoted:
     """There are new quotes on the board."""
 
 
-@frozen
-class Failed:
-    """A strategy's own code is at fault: `error` names file and line. Empty: it is over."""
-
-    strategy: str
-    error: str
-
-
 class Runner(DeskReader):
     """Its mailbox is a `desk_mailbox`; it takes Quoted besides.
 
@@ -46,18 +40,15 @@ class Runner(DeskReader):
         clock: Clock,
         board: QuoteBoard,
         session_open: Callable[[int], int | None],
-        failed: Callable[[Failed], object] = lambda _: None,
+        alarm: Callable[[Alarm], object],
     ) -> None:
-        """`make` gives a trader that knows nothing; `session_open` is as in `Wishes`.
-
-        `failed` is told when the strategy's own code raises, and when that is over.
-        """
+        """`make` gives a trader that knows nothing; `session_open` is as in `Wishes`."""
         self.trader = make()
         super().__init__(f"strategy/{self.trader.name}", store, clock)
         self._make = make
         self._board = board
         self._session_open = session_open
-        self._failed = failed
+        self._alarm = alarm
         self._told_failure = ""
         self._cold = False
         self._wishes = Wishes(self.trader, board, session_open)
@@ -94,10 +85,26 @@ class Runner(DeskReader):
 
     async def settled(self) -> None:
         """Tell people what their strategy did."""
-        if self.trader.failure != self._told_failure:
-            self._told_failure = self.trader.failure
-            log.error("strategy_failed", strategy=self.trader.name, error=self.trader.failure)
-            self._failed(Failed(self.trader.name, self.trader.failure))
+        failure = self.trader.failure
+        if failure == self._told_failure:
+            return
+        self._told_failure = failure
+        if not failure:
+            self._alarm(Alarm("strategy_failed", self.trader.name, None))
+            return
+        log.error("strategy_failed", strategy=self.trader.name, error=failure)
+        self._alarm(
+            Alarm(
+                "strategy_failed",
+                self.trader.name,
+                f"{self.trader.name} has failed and decides nothing more: {failure}",
+                Severity.CRITICAL,
+                first=f"Mend it there, then: nightdesk restart trading.strategy:{self.trader.name}. "
+                "What it holds is looked after: stops go on, nightdesk flatten sells it.",
+                evidence={"error": failure, "held": [symbol for symbol, _ in self.trader.book.held]},
+                quiet_s=UNTIL_RESOLVED_S,
+            )
+        )
 
     async def hear(self, message: Any) -> object:
         """Quoted: `decide` looks at the board itself."""

@@ -168,7 +168,7 @@ class Trader:
         if not self.triggers_inside:
             self._judge_levels(bars)
         for own in self.resampler.fold(bars):
-            if own.time > self.bar_time:
+            if own.symbols and own.time > self.bar_time:
                 self._bar(own, at)
 
     def _judge_levels(self, bars: BarBlock) -> None:

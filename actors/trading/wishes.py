@@ -134,6 +134,8 @@ class Wishes:
 
     def _waits_for_exits(self, at: int) -> bool:
         """Exits that were on their way when their symbols opened: their room and cash come first."""
+        if self._trader.triggers_inside:
+            return False  # such an exchange tells who left at an open before it quotes it; who stayed is for the next
         flights = self._trader.book.flights.values()
         leaving = any(
             flight.purpose is Purpose.LEAVE and self._board.fresh(flight.symbol, flight.at + 1) is not None
