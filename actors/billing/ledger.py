@@ -16,7 +16,8 @@ from actors.kernel.clock import SECOND
 RECORDS_MAX = 50_000  # of one tenant; beyond, those that were not heard of for longest are forgotten
 DAY = 86_400 * SECOND
 WARM = 31 * DAY
-BEGAN = ""  # no subscription has this id
+SUMS = ""  # no subscription has this id
+ENDED_DAYS = 35  # for which it is known how many ended
 SETTLED = 7 * DAY  # Stripe delivers for three days; what has not been told by then will not be
 
 Journal = Callable[[Sequence[Movement], Sequence[Movement], int], None]
@@ -30,7 +31,7 @@ class Ledger:
     they were true, and which of several in one second came last is decided by what they say, not by arrival.
     """
 
-    version = 1  # of the saved state, as with detectors
+    version = 2  # of the saved state, as with detectors
 
     def __init__(self) -> None:
         self.records = Shelf()
@@ -41,8 +42,9 @@ class Ledger:
         self._net: Counter[str] = Counter()  # sums of that day, by currency
         self._kinds: Counter[Kind] = Counter()  # and counts
         self._changed: Counter[str] = Counter()  # and how often each subscription moved, other than to begin
+        self._ended: Counter[int] = Counter()  # subscriptions, by UTC day of their end
+        self._summed = False  # anew, since the last save
         self.began: int | None = None  # what happened earlier we know from hindsight only
-        self._saved_began: int | None = None
         self.journal: Journal = lambda _before, _after, _now: None  # set by whoever wants to hear of movements
 
     def apply(self, fact: Fact, now: int) -> None:
@@ -84,7 +86,8 @@ class Ledger:
         return record
 
     def _forget(self) -> None:
-        for _, id_ in nsmallest(RECORDS_MAX // 100, self.records.heard()):
+        heard = ((outlook.heard, id_) for id_, outlook in self.records.outlooks())
+        for _, id_ in nsmallest(RECORDS_MAX // 100, heard):
             self._replace(self.records.remove(id_).movements(id_), [])
 
     def _replace(self, before: list[Movement], after: list[Movement]) -> None:
@@ -95,6 +98,8 @@ class Ledger:
     def _count(self, step: Movement, sign: int) -> None:
         self.mrr[step.currency] += sign * step.amount
         self.paying[step.currency] += sign * step.paying
+        if step.kind is Kind.CHURN:
+            self._end(step.at // DAY, sign)
         if step.at < self._since:
             return
         if sign > 0:
@@ -102,6 +107,16 @@ class Ledger:
         else:
             del self._recent[bisect_left(self._recent, step)]
         self._sum_up(step, sign)
+
+    def _end(self, day: int, sign: int) -> None:
+        if day not in self._ended:
+            for old in [known for known in self._ended if known < day - ENDED_DAYS]:
+                del self._ended[old]
+        self._ended[day] += sign
+
+    def ended(self, days: range) -> int:
+        """How many subscriptions ended on these UTC days, of the last five weeks."""
+        return sum(number for day, number in self._ended.items() if day in days)
 
     def _sum_up(self, step: Movement, sign: int) -> None:
         self._net[step.currency] += sign * step.amount
@@ -129,6 +144,7 @@ class Ledger:
         self._net, self._kinds, self._changed = Counter(), Counter(), Counter()
         for step in self._recent:
             self._sum_up(step, 1)
+        self._summed = True
 
     def net(self, now: int) -> Mapping[str, int]:
         """What recurs more than 24 hours ago, by currency."""
@@ -161,16 +177,21 @@ class Ledger:
         return sorted(step for step in steps if step.at >= since)
 
     def save(self) -> Iterator[tuple[str, bytes]]:
-        """Each subscription that changed since the last save, as JSON, and under BEGAN since when it is kept."""
-        if self.began != self._saved_began:
-            self._saved_began = self.began
-            yield BEGAN, orjson.dumps(self.began)
-        yield from self.records.save()
+        """Each subscription that changed since the last save, and under SUMS what all of them come to, as JSON."""
+        changed = list(self.records.save())
+        if changed or self._summed:
+            counts = self.mrr, self.paying, self._net, self._kinds, self._changed, self._ended
+            sums = [self.began, len(self.records), self._since, self._recent, *counts]
+            yield SUMS, orjson.dumps(sums, default=tuple, option=orjson.OPT_NON_STR_KEYS)
+            yield from changed
+        self._summed = False
 
     def load(self, id_: str, state: bytes) -> None:
         """One of what `save` gave, into a ledger that does not know it yet."""
-        if id_ == BEGAN:
-            self.began = self._saved_began = orjson.loads(state)
-        elif record := self.records.load(id_, state):
-            # Those that the next look at the last day would drop are dropped by it.
-            self._replace([], record.movements(id_))
+        if id_ != SUMS:
+            self.records.load(id_, state)
+            return
+        self.began, self.records.number, self._since, recent, *counts, ended = orjson.loads(state)
+        self._recent = [Movement(*one)._replace(kind=Kind(one[3])) for one in recent]
+        self.mrr, self.paying, self._net, self._kinds, self._changed = (Counter(count) for count in counts)
+        self._ended = Counter({int(day): number for day, number in ended.items()})

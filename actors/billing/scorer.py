@@ -6,6 +6,7 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
+from actors.billing.tenant_watch import LEDGER
 from actors.billing.watch import GONE, INCIDENTS, Changes, Reading, Watch
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, monotonic
@@ -91,6 +92,8 @@ class Scorer(Actor[Committed]):
             position = entries[-1].seq
         found = dict(again.snapshot())
         mended = {part: found.get(part, GONE) for part in lost}
+        ledgers = {tenant for tenant, name in lost if name.startswith(LEDGER)}  # what they sum up belongs to them
+        mended |= {part: state for part, state in found.items() if part[0] in ledgers and part[1].startswith(LEDGER)}
         await self._store_findings(Findings(mark.cursor, snapshot=Snapshot(mark.snapshot.seq, mended)))
         self._watch.restore({**mark.snapshot.parts, **mended}, mark.open_incidents)
 
@@ -148,6 +151,8 @@ class Scorer(Actor[Committed]):
             snapshot=await self._snapshot(self._position),
         )
         await self._store_findings(findings)
+        if findings.snapshot is not None:
+            self._watch.put_down()
         self._cursor = self._position
         self._readings = {}
         if findings.notifications:

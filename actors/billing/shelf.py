@@ -1,95 +1,126 @@
-"""Where a tenant's records are: in use, or at rest as they were saved, which takes a quarter of the memory."""
+"""Where a tenant's records are: in use, at hand as they were saved, or below, where they take no memory."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
-from actors.billing.record import Record
-from actors.kernel.clock import SECOND
+from actors.billing.record import HEAD, Outlook, Record
 
-NEVER = 2**63 - 1
-STIRRING = 2 * 86_400 * SECOND
-Resting = tuple[int, int, bytes]  # when it was last heard of, when its period ends (NEVER: it will not renew), itself
+
+class Below(Protocol):
+    """The saved records of one tenant, as of the last snapshot that was committed."""
+
+    def get(self, id_: str) -> bytes | None:
+        """One of them."""
+
+    def states(self) -> Iterator[tuple[str, bytes]]:
+        """All of them."""
+
+    def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
+        """Of each, the first so many bytes."""
 
 
 class Shelf:
     """Records by subscription. To change one, open it: it is then in use until the next save. What is got is read."""
 
     def __init__(self) -> None:
+        self.below: Below | None = None
+        self.number = 0
         self._open: dict[str, Record] = {}
-        self._resting: dict[str, Resting] = {}
+        self._at_hand: dict[str, bytes] = {}
         self._gone: set[str] = set()  # since the last save
 
     def __len__(self) -> int:
-        return len(self._open) + len(self._resting)
+        return self.number
 
     def __contains__(self, id_: str) -> bool:
-        return id_ in self._open or id_ in self._resting
+        return id_ in self._open or self._state(id_) is not None
 
     def __getitem__(self, id_: str) -> Record:
-        return self._open[id_] if id_ in self._open else Record.unpack(self._resting[id_][2])
+        record = self.get(id_)
+        if record is None:
+            raise KeyError(id_)
+        return record
+
+    def _state(self, id_: str) -> bytes | None:
+        state = self._at_hand.get(id_)
+        if state is None and self.below is not None and id_ not in self._gone:
+            return self.below.get(id_)
+        return state
 
     def get(self, id_: str) -> Record | None:
         """None: it is not known."""
-        if id_ in self:
-            return self[id_]
-        return None
+        record = self._open.get(id_)
+        if record is None and (state := self._state(id_)) is not None:
+            return Record.unpack(state)
+        return record
 
     def items(self) -> Iterator[tuple[str, Record]]:
         """All of them, in no order."""
         yield from self._open.items()
-        for id_, (_, _, state) in self._resting.items():
+        for id_, state in self._at_hand.items():
             yield id_, Record.unpack(state)
+        if self.below is not None:
+            for id_, state in self.below.states():
+                if not self._above(id_):
+                    yield id_, Record.unpack(state)
 
-    def stirring(self, now: int) -> Iterator[tuple[str, Record]]:
-        """Those that were heard of in the last two days, or whose period is over; in no order."""
-        yield from self._open.items()
-        for id_, (heard, ends, state) in self._resting.items():
-            if heard >= now - STIRRING or ends <= now:
-                yield id_, Record.unpack(state)
+    def outlooks(self) -> Iterator[tuple[str, Outlook]]:
+        """Of each, what is expected of it and when; in no order, and far cheaper than the records."""
+        for id_, record in self._open.items():
+            yield id_, record.outlook
+        for id_, state in self._at_hand.items():
+            yield id_, Outlook.of(state)
+        if self.below is not None:
+            for id_, head in self.below.heads(HEAD.size):
+                if not self._above(id_):
+                    yield id_, Outlook.of(head)
+
+    def _above(self, id_: str) -> bool:
+        return id_ in self._open or id_ in self._at_hand or id_ in self._gone
 
     def open(self, id_: str) -> Record | None:
         """To change it; None: it is not known."""
-        if id_ in self._resting:
-            self._open[id_] = Record.unpack(self._resting.pop(id_)[2])
-        return self._open.get(id_)
+        record = self._open.get(id_)
+        if record is None and (state := self._state(id_)) is not None:
+            record = self._open[id_] = Record.unpack(state)
+            self._at_hand.pop(id_, None)
+        return record
 
     def add(self, id_: str, record: Record) -> None:
         """A new one."""
         self._open[id_] = record
+        self._gone.discard(id_)
+        self.number += 1
 
     def remove(self, id_: str) -> Record:
         """Take it away for good."""
         record = self[id_]
         self._open.pop(id_, None)
-        self._resting.pop(id_, None)
+        self._at_hand.pop(id_, None)
         self._gone.add(id_)
+        self.number -= 1
         return record
 
-    def heard(self) -> Iterator[tuple[int, str]]:
-        """When each was last heard of."""
-        for id_, record in self._open.items():
-            yield record.heard, id_
-        for id_, (heard, _, _) in self._resting.items():
-            yield heard, id_
-
     def save(self) -> Iterator[tuple[str, bytes]]:
-        """Each that was opened or removed since the last save, as JSON: `null` where it is gone."""
-        for id_ in sorted(self._gone - self._open.keys()):
-            yield id_, b"null"
+        """Each that was opened or removed since the last save; of what is gone, nothing."""
+        for id_ in sorted(self._gone):
+            yield id_, b""
         for id_ in sorted(self._open):
-            state = self._open[id_].pack()
-            self._rest(id_, self._open[id_], state)
+            self._at_hand[id_] = state = self._open[id_].pack()
             yield id_, state
         self._open, self._gone = {}, set()
 
-    def load(self, id_: str, state: bytes) -> Record | None:
+    def load(self, id_: str, state: bytes) -> None:
         """One of what `save` gave."""
-        if state == b"null":
-            return None
-        record = Record.unpack(state)
-        self._rest(id_, record, state)
-        return record
+        if state:
+            self._at_hand[id_] = state
 
-    def _rest(self, id_: str, record: Record, state: bytes) -> None:
-        last = record.last
-        ends = last.period_end if last and last.renews and last.period_end is not None else NEVER
-        self._resting[id_] = record.heard, ends, state
+    @property
+    def at_hand(self) -> int:
+        """How many are kept in memory though they may be below."""
+        return len(self._at_hand)
+
+    def put_down(self) -> None:
+        """All that was saved is below now."""
+        if self.below is not None:
+            self._at_hand = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from zlib import compress, decompress
 
 import orjson
 
@@ -12,6 +13,12 @@ from actors.billing.diary import Diary
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, InvoiceState, SubscriptionState
 from actors.billing.ledger import Ledger
 from actors.store.records import Json
+
+DEFLATED = 400, 20_000
+"""Bytes of JSON between which a part of a snapshot is deflated."""
+
+RETIRED: Json = {"retired": True}
+"""In the place of its thresholds: nobody watches this tenant any more, and that nothing comes of it is nothing."""
 
 LEDGER = "ledger:"
 """Before the id of a subscription: the name of its part of a snapshot."""
@@ -35,11 +42,26 @@ KEPT = frozenset((SubscriptionState, InvoiceState))
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
-    __slots__ = ("attempts", "changed", "detectors", "diary", "due", "ledger", "name", "rules", "settings", "shown")
+    __slots__ = (
+        "attempts",
+        "changed",
+        "detectors",
+        "diary",
+        "due",
+        "ledger",
+        "met",
+        "name",
+        "retired",
+        "rules",
+        "settings",
+        "shown",
+    )
 
     def __init__(self, tenant: str) -> None:
         self.name = tenant
         self.settings: Json | None = None  # as the log last told; None: it never did
+        self.met: int | None = None  # log time of its first event
+        self.retired = False  # nobody watches it any more
         self.rules = Rules()
         self.attempts = Attempts()
         self.ledger = Ledger()
@@ -56,10 +78,33 @@ class TenantWatch:
     def configure(self, settings: Json) -> None:
         """New thresholds; all that was seen under the old ones stays."""
         self.settings = settings
+        self.retired = settings == RETIRED
         self.rules = Rules.of(settings)
         self.changed.add("rules")
         for detector in self.detectors:
             detector.rules = self.rules
+        self.set_due()
+
+    def meet(self, now: int) -> None:
+        """Its first event is here."""
+        self.met = now
+        self.changed.add("met")
+
+    def keep(self, fact: Fact, now: int) -> None:
+        """Take in what it says of a subscription, and nothing else."""
+        if type(fact) in KEPT:
+            self.ledger.apply(fact, now)
+            self.changed.add("ledger")
+
+    def take_over(self, other: "TenantWatch") -> None:
+        """Go on as one who has seen more, but for the ledger: what is in it has no order."""
+        self.attempts, self.detectors = other.attempts, other.detectors
+        for detector in self.detectors:
+            detector.rules = self.rules
+            if isinstance(detector, LedgerDetector):
+                detector.ledger = self.ledger
+        self.changed |= {"attempts", *(detector.signal for detector in self.detectors)}
+        self.set_due()
 
     def observe(self, fact: Fact, now: int) -> list[Finding]:
         """Show the fact to those who read its kind."""
@@ -82,6 +127,8 @@ class TenantWatch:
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Whatever waited for this time."""
+        if self.retired:
+            return
         if self.attempts.due <= now:
             self.changed.add("attempts")
             for fact in self.attempts.tick(now):
@@ -103,32 +150,41 @@ class TenantWatch:
     def set_due(self) -> None:
         """When the next tick has something to do; after facts it may be said to be earlier, and does nothing."""
         self.due = min(self.attempts.due, *(self.detectors[index].due for index in TIMED))
+        if self.retired:
+            self.due = NEVER
 
-    def save(self) -> Iterator[tuple[str, int, Any]]:
-        """Name, version and state of each part that changed since the last save."""
+    def save(self) -> Iterator[tuple[str, tuple[int, bytes]]]:
+        """Name, version and state of each part that changed since the last save; version 0: it is no more."""
+        if not self.shown and not self.changed:
+            return
         if "rules" in self.changed:
-            yield "rules", 1, self.settings
+            yield "rules", (1, packed(self.settings))
+        if "met" in self.changed:
+            yield "met", (1, packed([self.met]))
         if self.shown or "attempts" in self.changed:
-            yield "attempts", Attempts.version, self.attempts.save()
+            yield "attempts", (Attempts.version, packed(self.attempts.save()))
         if self.diary.changed:
-            yield "diary", Diary.version, self.diary.save()
+            yield "diary", (Diary.version, packed(self.diary.save()))
         for id_, state in self.ledger.save():
-            yield LEDGER + id_, Ledger.version, orjson.Fragment(state)
+            yield LEDGER + id_, (Ledger.version if state else 0, state)
         for detector in self.detectors:
             if detector.signal in self.changed or not self.shown.isdisjoint(detector.reads):
-                yield detector.signal, detector.version, detector.save()
+                yield detector.signal, (detector.version, packed(detector.save()))
         self.shown.clear()
         self.changed.clear()
 
     def load(self, name: str, version: int, state: bytes) -> bool:
         """One part of what was saved; False where it is of another version."""
         if name == "rules":
-            settings = orjson.loads(state)
+            settings = unpacked(state)
             if version != 1 or not isinstance(settings, dict):
                 return False
             self.configure(settings)
             self.changed.clear()
             return True
+        if name == "met":
+            (self.met,) = unpacked(state)
+            return version == 1
         if name.startswith(LEDGER):
             if version == Ledger.version:
                 self.ledger.load(name.removeprefix(LEDGER), state)
@@ -138,6 +194,17 @@ class TenantWatch:
             part = next((detector for detector in self.detectors if detector.signal == name), None)
         if part is None or part.version != version:
             return False
-        part.load(orjson.loads(state))
+        part.load(unpacked(state))
         self.set_due()
         return True
+
+
+def packed(state: Any) -> bytes:
+    """As JSON. What a busy tenant remembers is not deflated: that would hold up everything."""
+    written = orjson.dumps(state, default=tuple)
+    return compress(written) if DEFLATED[0] < len(written) < DEFLATED[1] else written
+
+
+def unpacked(state: bytes) -> Any:
+    """What `packed` was given. JSON never begins with the first byte of a zlib stream."""
+    return orjson.loads(decompress(state) if state[:1] == b"x" else state)

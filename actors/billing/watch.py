@@ -1,19 +1,31 @@
 """The watch: a pure fold over the log. Equal logs give equal incidents, live, after a restart and in a replay."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
-from zlib import compress, decompress
 
 import orjson
 
-from actors.billing.detectors.base import NEVER, Over
+from actors.billing.detectors.base import NEVER, Finding, Over
 from actors.billing.detectors.evidence import ago
 from actors.billing.events import normalise
-from actors.billing.facts import Fact, SignaturesFailed
+from actors.billing.facts import EndpointProbed, EventsMissed, Fact, SignaturesFailed
+from actors.billing.history import NEWS, PAST, Pasts
 from actors.billing.ledger import Ledger
+from actors.billing.shelf import Below
 from actors.billing.tenant_watch import TenantWatch
 from actors.kernel.clock import SECOND
-from actors.store.records import DAEMON, Anomaly, Incident, Json, Kind, LogEntry, NewNotification, Severity
+from actors.store.accounts import HISTORY
+from actors.store.records import (
+    DAEMON,
+    Anomaly,
+    Incident,
+    Json,
+    Kind,
+    LogEntry,
+    NewNotification,
+    Severity,
+    parent_of,
+)
 
 Parts = Mapping[tuple[str, str], tuple[int, bytes]]  # (tenant, name) → version, state
 
@@ -21,14 +33,14 @@ MINUTE = 60 * SECOND
 SET_BACK_US = 5 * MINUTE
 """While entries are at most so much out of order, log time stands still; beyond, the clock was set, and it follows."""
 
+AT_HAND_MAX = 10_000
+"""Records of subscriptions, some 8 MB."""
+
 INCIDENTS = "incidents"
 """The parts of a snapshot that are the book's."""
 
 GONE = (0, b"")
 """Version and state of a part that is no more."""
-
-DEFLATED = 400, 20_000
-"""Bytes of JSON between which a part of a snapshot is deflated."""
 
 
 class Transition(Protocol):
@@ -116,23 +128,16 @@ class Reading(NamedTuple):
 UNREMARKABLE = Reading()
 
 
-def packed(state: bytes) -> bytes:
-    """A part as it is stored. What a busy tenant remembers stays as it is: to deflate it would hold up everything."""
-    return compress(state) if DEFLATED[0] < len(state) < DEFLATED[1] else state
-
-
-def unpacked(state: bytes) -> bytes:
-    """What `packed` was given. JSON never begins with the first byte of a zlib stream."""
-    return decompress(state) if state[:1] == b"x" else state
-
-
 class Watch:
     """All tenants. `apply` takes the entries of the log in order; what comes of them is in the incidents."""
 
-    def __init__(self, incidents: Incidents) -> None:
+    def __init__(self, incidents: Incidents, shelf_of: Callable[[str], Below] | None = None) -> None:
         self.muted: frozenset[str] = frozenset()  # signals that open nothing, whoever the tenant
         self._incidents = incidents
+        self._shelf_of = shelf_of  # where the records of a tenant are once a snapshot is committed
         self._tenants: dict[str, TenantWatch] = {}
+        self._connected: dict[str, list[str]] = {}  # by tenant, the accounts below it
+        self._pasts = Pasts()
         self._now = 0  # log time
         self._due = NEVER
 
@@ -153,6 +158,11 @@ class Watch:
         return self._tenants
 
     @property
+    def configured(self) -> list[str]:
+        """Tenants that ever had thresholds of their own; connected accounts have those of the tenant above."""
+        return [name for name, one in self._tenants.items() if one.settings is not None and parent_of(name) == name]
+
+    @property
     def ledgers(self) -> Mapping[str, Ledger]:
         """By tenant; to be read."""
         return {name: tenant.ledger for name, tenant in self._tenants.items()}
@@ -167,13 +177,15 @@ class Watch:
         self._incidents.advance(self._now)
         match entry.kind:
             case Kind.EVENT:
-                return self._show(entry, normalise(entry.data, self._now))
+                return self._event(entry)
             case Kind.SIGNATURES:
                 self._show(entry, (SignaturesFailed(self._now, "", entry.data["failed"]),))
             case Kind.TICK:
                 self._tick(entry.seq)
             case Kind.CONFIG:
-                self._tenant(entry.tenant).configure(entry.data)
+                self._configure(entry)
+            case Kind.BACKFILL:
+                self._backfill(entry)
             case Kind.COMMAND:
                 self._incidents.command(entry.data)
             case Kind.ALARM:
@@ -202,18 +214,72 @@ class Watch:
         found = self._tenants.get(name)
         if found is None:
             found = self._tenants[name] = TenantWatch(name)
+            if self._shelf_of is not None:
+                found.ledger.records.below = self._shelf_of(name)
+            if (parent := parent_of(name)) != name:
+                self._connected.setdefault(parent, []).append(name)
+                if (above := self._tenants.get(parent)) is not None and above.settings is not None:
+                    found.configure(above.settings)
         return found
 
-    def _show(self, entry: LogEntry, facts: Iterable[Fact]) -> Reading:
+    def _configure(self, entry: LogEntry) -> None:
+        """Connected accounts have the thresholds of the tenant that they are below."""
+        for name in (entry.tenant, *self._connected.get(entry.tenant, ())):
+            tenant = self._tenant(name)
+            tenant.configure(entry.data)
+            self._due = min(self._due, tenant.due)
+        if past := self._pasts.get(entry.tenant):
+            past.watch.configure(entry.data)
+
+    def _backfill(self, entry: LogEntry) -> None:
+        """What came of asking Stripe."""
+        tenant, data = self._tenant(entry.tenant), entry.data
+        match data["state"]:
+            case "began":
+                # Who has been watched for days knows what is usual; what is older than that comes too late to teach.
+                if tenant.met is None or self._now - tenant.met < NEWS:
+                    self._pasts.begin(tenant.name, tenant.settings)
+            case "ended":
+                if past := self._pasts.end(tenant.name):
+                    tenant.take_over(past.catch_up())
+                    self._due = min(self._due, tenant.due)
+            case "missed":
+                self._show(entry, (EventsMissed(self._now, "", data["missed"], data["first"], data["last"]),))
+            case "found":
+                self._show(entry, normalise(data["event"], self._now)[1:])  # nothing has arrived
+            case "probed":
+                self._show(entry, (EndpointProbed(self._now, "", data["verdict"], data["detail"]),))
+
+    def _event(self, entry: LogEntry) -> Reading:
+        facts = normalise(entry.data, self._now)
+        if self._pasts and (past := self._pasts.get(entry.tenant)):
+            if entry.data.get("backfilled") == HISTORY:
+                tenant = self._tenant(entry.tenant)
+                for fact in facts:
+                    tenant.keep(fact, self._now)
+                return self._found(past.live_through(entry.data, self._now), tenant, entry.seq)
+            past.hold(entry.data, self._now)
+        return self._show(entry, facts)
+
+    def _show(self, entry: LogEntry, facts: Sequence[Fact]) -> Reading:
         tenant = self._tenant(entry.tenant)
-        score, flagged = 0.0, False
+        if tenant.met is None:
+            tenant.meet(self._now)
+        found: list[Finding] = []
         for fact in facts:
-            for finding in tenant.observe(fact, self._now):
-                if isinstance(finding, float):
-                    score = max(score, finding)
-                elif anomaly := self._report(finding, tenant, entry.seq):
-                    score, flagged = max(score, anomaly.score), True
+            found += tenant.observe(fact, self._now)
         self._due = min(self._due, tenant.due)
+        if not found or ("backfilled" in entry.data and facts[0].at < self._now - NEWS):
+            return UNREMARKABLE
+        return self._found(found, tenant, entry.seq)
+
+    def _found(self, found: Iterable[Finding], tenant: TenantWatch, seq: int) -> Reading:
+        score, flagged = 0.0, False
+        for finding in found:
+            if isinstance(finding, float):
+                score = max(score, finding)
+            elif anomaly := self._report(finding, tenant, seq):
+                score, flagged = max(score, anomaly.score), True
         return Reading(score, flagged) if score else UNREMARKABLE
 
     def _tick(self, seq: int) -> None:
@@ -264,16 +330,24 @@ class Watch:
         """
         yield (DAEMON, "watch"), (1, orjson.dumps(self._now))
         for name, tenant in self._tenants.items():
-            for part, version, state in tenant.save():
-                yield (name, part), (version, packed(orjson.dumps(state, default=tuple)))
+            for part, state in tenant.save():
+                yield (name, part), state
+        yield from self._pasts.save()
         yield from self._incidents.save().items()
+
+    def put_down(self) -> None:
+        """The last snapshot is committed: of what can be read from there again, keep only so much at hand."""
+        shelves = [tenant.ledger.records for tenant in self._tenants.values()]
+        if sum(shelf.at_hand for shelf in shelves) > AT_HAND_MAX:
+            for shelf in shelves:
+                shelf.put_down()
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
         """Be as of a snapshot, whatever was before.
 
         Returns the parts of another version and those that cannot be read: restore again without them, or with better.
         """
-        self._now, self._tenants = 0, {}
+        self._now, self._tenants, self._connected, self._pasts = 0, {}, {}, Pasts()
         unread = [part for part, (version, state) in parts.items() if version and not self._load(part, version, state)]
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
         return unread + self._incidents.load(parts, open_incidents)
@@ -286,7 +360,8 @@ class Watch:
             if part == (DAEMON, "watch"):
                 self._now = int(orjson.loads(state))
                 return version == 1
-            return self._tenant(tenant).load(name, version, unpacked(state))
+            part_of = self._pasts.of(tenant) if name.startswith(PAST) else self._tenant(tenant)
+            return part_of.load(name.removeprefix(PAST), version, state)
         except Exception:  # noqa: BLE001 - bytes that are not what was written may fail in any way
             return False
 

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 from actors.store import outbox
-from actors.store.log import Log, Packed, read_log, tenant_id
+from actors.store.log import OF_TENANT, Log, Packed, of_tenant, read_log, tenant_id
 from actors.store.records import DeadLetter, Findings, Incident, NewEntry, Severity, Snapshot, State, Watermark
+from actors.store.shelf import NOT_SHELVED
 
 CRASHES_MAX = 3
 """After so many crashes over one entry it is a dead letter."""
@@ -49,7 +50,8 @@ def commit_findings(connection: sqlite3.Connection, findings: Findings) -> None:
 def load_watch(connection: sqlite3.Connection) -> Watermark:
     """Where the scorer stands."""
     seq = cursor_of(connection, "snapshot")
-    parts = connection.execute("SELECT name, part, version, state FROM snapshots JOIN tenants ON id = tenant")
+    whole = f"SELECT name, part, version, state FROM snapshots JOIN tenants ON id = tenant WHERE {NOT_SHELVED}"  # noqa: S608 - our own words
+    parts = connection.execute(whole)
     return Watermark(
         cursor_of(connection, "watch"),
         Snapshot(seq, {(tenant, part): (version, state) for tenant, part, version, state in parts}),
@@ -112,10 +114,10 @@ def incidents(
     """The newest `limit` of them (-1: all), oldest first."""
     rows = connection.execute(
         f"""
-        {LOAD_INCIDENT} WHERE (? IS NULL OR name = ?) AND (? IS NULL OR state = ?)
+        {LOAD_INCIDENT} WHERE {OF_TENANT} AND (? IS NULL OR state = ?)
         ORDER BY opened DESC, incidents.id DESC LIMIT ?
         """,
-        (tenant, tenant, state, state, limit),
+        (*of_tenant(tenant), state, state, limit),
     )
     return [incident_of(row) for row in rows][::-1]
 

@@ -24,6 +24,7 @@ from actors.store.records import (
     StoreStatus,
     Watermark,
 )
+from actors.store.shelf import Shelf
 
 
 class StoreUnavailable(Exception):
@@ -53,7 +54,10 @@ class Store(Protocol):
 
     # the watch
     async def load_watch(self) -> Watermark:
-        """Where the scorer stands."""
+        """Where the scorer stands. The shelved parts of the snapshot are left out."""
+
+    def shelf(self, tenant: str) -> Shelf:
+        """Those of one tenant, to be read when needed."""
 
     async def commit_findings(self, findings: Findings) -> None:
         """Cursor, incidents, notifications, scores and snapshot in one transaction. Keys that exist change nothing."""

@@ -36,6 +36,7 @@ from actors.store.records import (
     StoreStatus,
     Watermark,
 )
+from actors.store.shelf import Shelf, ShelfReader
 from actors.store.writer import Append, Change, DiskFailed, Outcome, Request, Writer, primary_code, reason_of
 from config.errors import UserError
 
@@ -94,6 +95,7 @@ class SqliteStore(Actor[Request]):
         self._cursor = 0
         self._unscored: list[tuple[int, asyncio.Future[None]]] = []
         self._last_commit_s = 0.0
+        self._shelves = ShelfReader(self._path)
         self.desk = DeskLog(self._change, self._read)
         self.digests = Digests(self._change, self._read)
         self.accounts = Accounts(self._change, self._read, lambda: self._writer.log)
@@ -148,6 +150,7 @@ class SqliteStore(Actor[Request]):
             if self._wal_pages:
                 await self._tidy(idle=True)
         finally:
+            self._shelves.close()
             await self._driver.close()
             if self._lock is not None:
                 self._lock.release()
@@ -278,6 +281,10 @@ class SqliteStore(Actor[Request]):
     async def load_watch(self) -> Watermark:
         """As `Store`."""
         return await self._read(watch.load_watch)
+
+    def shelf(self, tenant: str) -> Shelf:
+        """As `Store`."""
+        return self._shelves.of(tenant)
 
     async def commit_findings(self, findings: Findings) -> None:
         """As `Store`. Raises ValueError if the cursor would go back."""

@@ -29,6 +29,7 @@ class ChurnSpike(LedgerDetector):
     """
 
     signal = "churn_spike"
+    version = 2
     reads: ClassVar = (SubscriptionState,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -66,8 +67,8 @@ class ChurnSpike(LedgerDetector):
 
     def _usually(self, now: int) -> float:
         if now // DAY != self._usual_day:
-            steps = self.ledger.movements(now - (USUAL_DAYS + 1) * DAY)
-            ended = sum(step.kind is Kind.CHURN and step.at < now - DAY for step in steps)
+            today = now // DAY
+            ended = self.ledger.ended(range(today - USUAL_DAYS - 1, today - 1))
             known = (now - (self.ledger.began or now)) // DAY - 1
             self._usual_day, self._usual = now // DAY, ended / min(max(known, 1), USUAL_DAYS)
         return self._usual

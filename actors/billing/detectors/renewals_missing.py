@@ -3,17 +3,16 @@ from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
 from actors.billing.detectors.evidence import ago, links, moment
-from actors.billing.detectors.rounds import GRACE, HOUR, missed, next_round
+from actors.billing.detectors.rounds import GRACE, missed, next_round
 from actors.billing.facts import SubscriptionState
-from actors.billing.ledger import DAY
 from actors.billing.money import format_money
-from actors.billing.record import Record
+from actors.billing.record import Outlook
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
-SPAN = 2 * DAY  # back to where renewals are looked for
-PATIENCE = HOUR  # Stripe makes the invoice of a renewal within the hour
-BEFORE = 2 * HOUR  # so much ahead of its time a bill may be made
+SPAN_S = 2 * 86_400  # back to where renewals are looked for
+PATIENCE_S = 3600  # Stripe makes the invoice of a renewal within the hour
+BEFORE_S = 7200  # so much ahead of its time a bill may be made
 MISSING_MIN = {"low": 6, "normal": 4, "high": 3}
 MISSING_SHARE = 0.8  # of those that were due since the first that is missing
 CRITICAL = 20
@@ -55,8 +54,8 @@ class RenewalsMissing(LedgerDetector):
             self.due = now + GRACE
             return
         self.due = next_round(self.tenant, now)
-        records = self.ledger.records.stirring(now)
-        due = sorted(found for id_, record in records if (found := renewal(id_, record, now)))
+        outlooks = self.ledger.records.outlooks()
+        due = sorted(found for id_, outlook in outlooks if (found := renewal(id_, outlook, now // SECOND)))
         absent, expected = longest_absence(due)
         if len(absent) >= MISSING_MIN[self.rules.sensitivity]:
             self._open = True
@@ -98,18 +97,16 @@ class RenewalsMissing(LedgerDetector):
         self.due, self._open = state
 
 
-def renewal(id_: str, record: Record, now: int) -> Renewal | None:
+def renewal(id_: str, outlook: Outlook, now_s: int) -> Renewal | None:
     """The last that this subscription had to make, and had the time to."""
-    last = record.last
-    if last is None or last.period_end is None:
+    due, first, last = outlook.period_end, now_s - SPAN_S, now_s - PATIENCE_S
+    if not due:
         return None
-    billed = max((bill.created for bill in record.bills), default=0)
-    if last.renews and now - SPAN <= last.period_end <= now - PATIENCE and billed < last.period_end - BEFORE:
-        return Renewal(last.period_end, id_, missing=True)
-    came = billed if billed >= last.period_end - BEFORE else last.period_start
-    if came is not None and now - SPAN <= came <= now - PATIENCE:
-        return Renewal(came, id_, missing=False)
-    return None
+    came = outlook.billed >= due - BEFORE_S
+    if outlook.renews and first <= due <= last and not came:
+        return Renewal(due * SECOND, id_, missing=True)
+    at = outlook.billed if came else outlook.period_start
+    return Renewal(at * SECOND, id_, missing=False) if first <= at <= last else None
 
 
 def longest_absence(due: list[Renewal]) -> tuple[list[Renewal], int]:
