@@ -1,8 +1,7 @@
-"""What a subscription is worth a month, by the rules of Stripe's own billing analytics.
+"""What a subscription is worth a month: the monthly share of its licensed items, less its coupons.
 
-Active and past-due subscriptions count, at the monthly share of their licensed items (a twelfth of a year, 52 twelfths
-of a week, 365 twelfths of a day), less coupons that last for ever. Trials, metered usage, tax and passing discounts do
-not count.
+A year counts a twelfth, a week 52 twelfths, a day 365 twelfths. Metered usage and tax do not count. Which coupons do,
+and which subscriptions at all, is for a convention to say (conventions.py).
 """
 
 from fractions import Fraction
@@ -11,7 +10,6 @@ from typing import NamedTuple
 
 from actors.billing.facts import Discount, Item
 
-COUNTED = frozenset(("active", "past_due"))
 PER_MONTH = {"month": Fraction(1), "year": Fraction(1, 12), "week": Fraction(52, 12), "day": Fraction(365, 12)}
 
 
@@ -32,11 +30,26 @@ class Rate(NamedTuple):
 
 
 def worth(items: tuple[Item, ...], discounts: tuple[Discount, ...]) -> Monthly:
-    """Of a subscription with these items, while it is active."""
+    """Of a subscription with these items and coupons, while it is active."""
     rates = (
         Rate(item.unit_amount, item.quantity, item.interval, item.interval_count) for item in items if not item.metered
     )
-    return monthly(tuple(rates), tuple(discount for discount in discounts if discount.duration == "forever"))
+    return monthly(tuple(rates), discounts)
+
+
+def lasting_discounts(discounts: tuple[Discount, ...]) -> tuple[Discount, ...]:
+    """Those that are for ever."""
+    return tuple(discount for discount in discounts if discount.duration == "forever")
+
+
+def passing_until(discounts: tuple[Discount, ...], period_end: int | None) -> int | None:
+    """When the first of the others ends: one for a single invoice with the period that it is for; None: unknown."""
+    ends = [
+        period_end if discount.end is None and discount.duration == "once" else discount.end
+        for discount in discounts
+        if discount.duration != "forever"
+    ]
+    return min((end for end in ends if end is not None), default=None)
 
 
 @lru_cache(maxsize=4096)  # a shop has few prices, and fractions are slow

@@ -2,12 +2,15 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fractions import Fraction
 
+from actors.billing.conventions import STRIPE, Convention
 from actors.billing.ledger import DAY, Ledger
-from actors.billing.record import Kind, Movement
+from actors.billing.money import decimals
+from actors.billing.record import Kind, Movement, kind_of
 from actors.billing.versions import Version, lasting
 from actors.kernel.clock import SECOND
 
@@ -22,15 +25,20 @@ class Statement:
 
     currency: str
     mrr: int = 0
-    customers: int = 0
     subscriptions: int = 0
     estimated: int = 0  # of the subscriptions, those with a price that is tiered or of an unknown interval
     leaving: int = 0  # of the MRR, what is canceled for the end of its period
+    payers: set[str] = field(default_factory=set)  # the customers with a subscription that recurs
     gross_churn: float | None = None  # churn and contraction of 30 days
     net_churn: float | None = None  # the same less expansion and reactivation
     quick_ratio: float | None = None  # what came by what went in 30 days; None where nothing went
     days: dict[str, Flow] = field(default_factory=dict)  # that had movements, of the last 30
     months: dict[str, Flow] = field(default_factory=dict)  # that had movements, of the last 12; UTC
+
+    @property
+    def customers(self) -> int:
+        """How many pay."""
+        return len(self.payers)
 
     @property
     def arr(self) -> int:
@@ -40,43 +48,83 @@ class Statement:
     @property
     def arpa(self) -> int | None:
         """Per customer."""
-        return round(self.mrr / self.customers) if self.customers else None
+        return round(self.mrr / self.customers) if self.payers else None
 
 
-def statements(ledger: Ledger, at: int) -> list[Statement]:
+def statements(ledger: Ledger, at: int, convention: Convention = STRIPE) -> list[Statement]:
     """As things stood at `at` (µs, included), by currency."""
     made: dict[str, Statement] = {}
-    payers: dict[str, set[str]] = defaultdict(set)
-    for amount, version in standing(ledger, at):
-        one = made.setdefault(version.currency, Statement(version.currency))
-        one.mrr += amount
-        one.subscriptions += 1
-        one.estimated += version.estimated
-        one.leaving += amount if version.cancel_at_period_end or version.cancel_at is not None else 0
-        payers[version.currency].add(version.customer)
-    for step in ledger.movements(at - MONTHS_US):
-        if step.at <= at:
+    steps: list[Movement] = []
+    for id_, record in ledger.records.items():
+        its = [step for step in record.movements(id_, convention) if step.at <= at]
+        steps += its
+        if its and (amount := sum(step.amount for step in its if step.currency == its[-1].currency)):
+            versions = lasting(record.versions)
+            known = bisect_right(versions, at, key=lambda version: version.at)
+            stand(made, amount, its[-1].currency, versions[max(0, known - 1)])
+    for step in sorted(of_customers(steps) if convention.by_customer else steps):
+        if step.at >= at - MONTHS_US:
             one = made.setdefault(step.currency, Statement(step.currency))
             book(one.months, day_of(step.at)[:7], step)
             if step.at > at - CHURN_SPAN:
                 book(one.days, day_of(step.at), step)
     for one in made.values():
-        one.customers = len(payers[one.currency])
         set_rates(one)
     return [made[currency] for currency in sorted(made)]
 
 
-def standing(ledger: Ledger, at: int) -> Iterator[tuple[int, Version]]:
-    """What each subscription was worth at a time, if anything, with what is known of it then."""
-    for id_, record in ledger.records.items():
-        steps = [step for step in record.movements(id_) if step.at <= at]
-        if not steps:
+def stand(made: dict[str, Statement], amount: int, currency: str, version: Version) -> None:
+    """Count a subscription that recurs, as it was known then."""
+    one = made.setdefault(currency, Statement(currency))
+    one.mrr += amount
+    one.subscriptions += 1
+    one.estimated += version.estimated
+    one.leaving += amount if version.cancel_at_period_end or version.cancel_at is not None else 0
+    one.payers.add(version.customer)
+
+
+def of_customers(steps: Sequence[Movement]) -> Iterator[Movement]:
+    """The same steps by what they are to a customer: a second subscription expands, the end of the last is churn."""
+    by_customer: dict[tuple[str, str], list[Movement]] = defaultdict(list)
+    for step in steps:
+        # Of a subscription without a customer nothing else is known.
+        by_customer[step.customer or step.subscription, step.currency].append(step)
+    for its in by_customer.values():
+        total, before = 0, False
+        for step in sorted(its):
+            yield step._replace(kind=kind_of(total, total + step.amount, before=before))
+            total, before = total + step.amount, True
+
+
+def converted(made: Sequence[Statement], currency: str, rates: Mapping[str, float]) -> tuple[Statement, list[str]]:
+    """All of them as one in another currency, and the currencies that have no rate and are left out of it.
+
+    `rates`: what one unit of a currency is worth in units of `currency`. Each figure is rounded once.
+    """
+    whole, missing = Statement(currency), []
+    mrr, leaving = Fraction(0), Fraction(0)
+    days: dict[str, dict[Kind, Fraction]] = {}
+    months: dict[str, dict[Kind, Fraction]] = {}
+    for one in made:
+        rate = Fraction(1) if one.currency == currency else Fraction(str(rates.get(one.currency, 0)))
+        if not rate:
+            missing.append(one.currency)
             continue
-        amount = sum(step.amount for step in steps if step.currency == steps[-1].currency)
-        versions = lasting(record.versions)
-        known = bisect_right(versions, at, key=lambda version: version.at)
-        if amount:
-            yield amount, versions[max(0, known - 1)]
+        factor = rate * Fraction(10) ** (decimals(currency) - decimals(one.currency))
+        mrr, leaving = mrr + one.mrr * factor, leaving + one.leaving * factor
+        whole.subscriptions += one.subscriptions
+        whole.estimated += one.estimated
+        whole.payers |= one.payers
+        for flows, total in ((one.days, days), (one.months, months)):
+            for period, flow in flows.items():
+                sums = total.setdefault(period, {})
+                for kind, amount in flow.items():
+                    sums[kind] = sums.get(kind, Fraction(0)) + amount * factor
+    whole.mrr, whole.leaving = round(mrr), round(leaving)
+    whole.days = {day: {kind: round(sum_) for kind, sum_ in days[day].items()} for day in sorted(days)}
+    whole.months = {month: {kind: round(sum_) for kind, sum_ in months[month].items()} for month in sorted(months)}
+    set_rates(whole)
+    return whole, missing
 
 
 def book(flows: dict[str, Flow], period: str, step: Movement) -> None:

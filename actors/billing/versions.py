@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
+from actors.billing.conventions import STRIPE, Convention
 from actors.billing.facts import SubscriptionState
-from actors.billing.mrr import COUNTED, worth
+from actors.billing.mrr import lasting_discounts, passing_until, worth
 from actors.billing.reading import flag, ident, text, time, whole
 
 TERMINAL = frozenset(("canceled", "incomplete_expired"))
+NEVER = 2**63 - 1
 
 
 class Version(NamedTuple):
@@ -19,8 +21,10 @@ class Version(NamedTuple):
     customer: str
     status: str
     currency: str
-    full: int  # what it is worth while it is active
+    full: int  # what it is worth while it is active, with the coupons that last for ever
     full_before: int | None  # the same before this update, if this update changed it
+    net: int  # what it is worth with all its coupons …
+    net_until: int | None  # … until the first of them ends
     estimated: bool
     started: int | None
     period_start: int | None
@@ -39,8 +43,8 @@ class Version(NamedTuple):
 
     @property
     def amount(self) -> int:
-        """What recurs."""
-        return self.full if self.status in COUNTED else 0
+        """What recurs, by Stripe's convention."""
+        return self.full if self.status in STRIPE.counted else 0
 
     @property
     def renews(self) -> bool:
@@ -56,7 +60,8 @@ class Version(NamedTuple):
 
 def version_of(fact: SubscriptionState) -> Version:
     """The short of it."""
-    full = worth(fact.items, fact.discounts)
+    coupons = lasting_discounts(fact.discounts)
+    full = worth(fact.items, coupons)
     first = fact.items[0] if fact.items else None
     return Version(
         fact.at,
@@ -65,7 +70,9 @@ def version_of(fact: SubscriptionState) -> Version:
         fact.status,
         fact.currency,
         full.amount,
-        worth(fact.previous_items, fact.discounts).amount if fact.previous_items else None,
+        worth(fact.previous_items, coupons).amount if fact.previous_items else None,
+        full.amount if coupons == fact.discounts else worth(fact.items, fact.discounts).amount,
+        passing_until(fact.discounts, fact.period_end),
         full.estimated,
         fact.started,
         fact.period_start,
@@ -129,7 +136,7 @@ def lasting(versions: Sequence[Version]) -> Sequence[Version]:
     return [last_of(list(rivals)) for _, rivals in groupby(versions, key=lambda version: version.at)]
 
 
-def opening(first: Version) -> tuple[int, int] | None:
+def opening(first: Version, convention: Convention = STRIPE) -> tuple[int, int] | None:
     """Since when, and with how much, recurred what we first heard of only later; None: it did not.
 
     Whoever starts to watch a shop hears of its subscriptions one by one, as they renew, change or end.
@@ -138,4 +145,26 @@ def opening(first: Version) -> tuple[int, int] | None:
     trial_end = first.trial_end or 0
     since = max(first.started or first.at, trial_end)
     amount = first.full if first.full_before is None else first.full_before
-    return (since, amount) if before in COUNTED and amount and since < first.at else None
+    return (since, amount) if before in convention.counted and amount and since < first.at else None
+
+
+def course(version: Version, until: int, late: int | None, convention: Convention) -> list[tuple[int, int]]:
+    """What recurs from this version on until the next: since when and how much, oldest first.
+
+    More than one where a coupon runs out, or a customer is past due (since `late`) for too long.
+    """
+    if version.status not in convention.counted:
+        return [(version.at, 0)]
+    steps = [(version.at, version.full)]
+    ends = NEVER if version.net_until is None else version.net_until
+    if convention.passing_coupons and version.net != version.full and ends > version.at:
+        steps = [(version.at, version.net)]
+        if ends < until:
+            steps.append((ends, version.full))
+    if (
+        convention.delinquent_us is not None
+        and late is not None
+        and (churned := late + convention.delinquent_us) < until
+    ):
+        steps = [step for step in steps if step[0] < churned] + [(max(churned, version.at), 0)]
+    return steps

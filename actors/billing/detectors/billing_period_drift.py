@@ -2,12 +2,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from actors.billing.conventions import STRIPE
 from actors.billing.detectors.base import Finding, LedgerDetector
 from actors.billing.detectors.evidence import ago, links, moment
+from actors.billing.detectors.silent_lapse import PERIOD
 from actors.billing.facts import InvoiceState
 from actors.billing.ledger import DAY
-from actors.billing.mrr import COUNTED
-from actors.billing.record import PERIOD, Bill, Record
+from actors.billing.record import Bill, Record
 from actors.billing.versions import lasting
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
@@ -89,4 +90,4 @@ def period_of(record: Record, bill: Bill) -> int:
 def was_due(record: Record, before: Bill, after: Bill) -> bool:
     """It was active, and to be collected, all the time between two bills."""
     between = [version for version in lasting(record.versions) if before.created < version.at < after.created]
-    return all(version.status in COUNTED and not version.paused for version in between)
+    return all(version.status in STRIPE.counted and not version.paused for version in between)
