@@ -48,6 +48,8 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     if not running:
         yield _port("billing.listen", settings.billing.listen)
     yield from _channels(settings)
+    if settings.trading.enabled and settings.trading.broker == "alpaca":
+        yield from _trading(settings)
     if accounts(settings):
         yield from anyio.run(_keys, settings)
     for key in without_effect(settings):
@@ -148,6 +150,17 @@ def _channels(settings: Settings) -> Iterator[Finding]:
     for channel in settings.alerts.channels:
         if isinstance(channel, WebhookChannel):
             yield _reachable(f"channel {channel.name}", channel.url.get_secret_value())
+
+
+def _trading(settings: Settings) -> Iterator[Finding]:
+    from daemon.desk_check import examine as ask_alpaca  # noqa: PLC0415 - its client costs 75 MB and half a second
+
+    found = anyio.run(ask_alpaca, settings.trading)
+    for problem in found:
+        yield Finding(problem.key, well=False, says=problem.says)
+    if not found:
+        count = len(settings.trading.universe.symbols)
+        yield Finding("trading", well=True, says=f"Alpaca takes the keys, the feed and the {count} symbols")
 
 
 def _reachable(what: str, url: str) -> Finding:

@@ -1,6 +1,6 @@
 """What the stream did not bring: missed bars, the past that strategies begin with, and what a split does to both."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import date, datetime, timedelta
 from itertools import count, groupby
 from operator import attrgetter
@@ -13,13 +13,12 @@ from actors.store.desk_records import DeskKind, NewDeskEntry
 from actors.trading.blocks import NEVER, Blocks
 from actors.trading.hours import Hours, date_of
 from actors.trading.journal import encode
-from actors.trading.ports import Bar, MarketData, Quote, Refused, Unreachable
-from actors.trading.warmup import Need, PastBlocks, SplitDay, by_timeframe, past
+from actors.trading.ports import Bar, MarketData, Quote, Refused, SplitDay, Unreachable
+from actors.trading.warmup import Need, PastBlocks, by_timeframe, past
 from actors.trading.words import Split, WarmedUp
 from strategies.sessions import DAY, MINUTE, NEW_YORK
 
 T = TypeVar("T")
-Splits = Callable[[Collection[str], str, str], Awaitable[list[SplitDay]]]
 Entries = AsyncIterator[list[NewDeskEntry]]
 
 CHUNK_BARS = 400
@@ -45,7 +44,6 @@ class Backlog:
         hours: Hours,
         symbols: Sequence[str],
         needs: Sequence[Need],
-        splits: Splits | None,
     ) -> None:
         self._market = market
         self._clock = clock
@@ -53,7 +51,6 @@ class Backlog:
         self._hours = hours
         self._symbols = symbols
         self._needs = needs
-        self._splits = splits
         self._warm: dict[str, str] = {}  # strategy → the fingerprint with which it has its past
         self._split_date = ""  # the last day whose splits are told
 
@@ -120,7 +117,9 @@ class Backlog:
         cold = [need for need in self._needs if self._warm.get(need.strategy) != need.fingerprint]
         for timeframe, bars, needs in by_timeframe(cold):
             wanted = past(timeframe, self._market.timeframe, bars, now)
-            putting = PastBlocks(wanted, self._market.feed, await self._splits_of(wanted.since, now))
+            putting = PastBlocks(
+                wanted, self._market.feed, await self._splits_between(date_of(wanted.since), date_of(now))
+            )
             names = tuple(need.strategy for need in needs)
             entries = [encode(WarmedUp(names, timeframe, wanted.until, self._clock.now()))]
             for since in range(wanted.since, wanted.until, PAST_CHUNK):
@@ -132,18 +131,13 @@ class Backlog:
             yield entries
 
     async def _splits_since_told(self, today: str) -> list[SplitDay]:
-        if self._splits is None or not self._split_date or self._split_date >= today:
+        if not self._split_date or self._split_date >= today:
             return []
         following = date.fromisoformat(self._split_date) + timedelta(days=1)
-        return sorted(await self._ask_splits(following.isoformat(), today), key=attrgetter("date", "symbol"))
+        return sorted(await self._splits_between(following.isoformat(), today), key=attrgetter("date", "symbol"))
 
-    async def _splits_of(self, since: int, now: int) -> list[SplitDay]:
-        return [] if self._splits is None else await self._ask_splits(date_of(since), date_of(now))
-
-    async def _ask_splits(self, first: str, last: str) -> list[SplitDay]:
-        assert self._splits is not None  # noqa: S101 - the callers have looked
-        splits = self._splits
-        return await self._ask(lambda: splits(self._symbols, first, last))
+    async def _splits_between(self, first: str, last: str) -> list[SplitDay]:
+        return await self._ask(lambda: self._market.splits(self._symbols, first, last))
 
     async def _bars(self, since: int, until: int, length: int) -> list[Bar]:
         return await self._ask(lambda: self._market.history(self._symbols, length, since, until))

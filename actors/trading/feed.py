@@ -16,7 +16,7 @@ from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.desk_records import DeskKind, Gap, NewDeskEntry
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Severity
-from actors.trading.backlog import Backlog, Entries, Splits
+from actors.trading.backlog import Backlog, Entries
 from actors.trading.blocks import NEVER, Blocks
 from actors.trading.hours import Hours, rfc3339
 from actors.trading.ports import BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen
@@ -72,12 +72,11 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         stale_after_s: float = 180.0,
         hours: Hours | None = None,
         needs: Sequence[Need] = (),
-        splits: Splits | None = None,
         alarm: Callable[[Alarm], object] = lambda _: None,
     ) -> None:
         """`hours`, of the same market, where others go by them too: the feed keeps them up to date.
 
-        `needs`: what strategies have to have seen. `splits` says which symbols were split from date to date.
+        `needs`: what strategies have to have seen.
         """
         self._market = market
         self._store = store
@@ -90,7 +89,7 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._stale = False
         self._blocks = Blocks(market.feed, market.timeframe, symbols, self._grace)
         self._hours = hours or Hours(market)
-        self._backlog = Backlog(market, clock, self._blocks, self._hours, self._symbols, needs, splits)
+        self._backlog = Backlog(market, clock, self._blocks, self._hours, self._symbols, needs)
         self._unwritten: list[NewDeskEntry] = []
         self._writing = anyio.Lock()
         self._seq = 0

@@ -85,6 +85,15 @@ class Session:
     close: int
 
 
+@frozen
+class SplitDay:
+    """On this date (YYYY-MM-DD, New York) each share of the symbol becomes `ratio` shares (4.0: four for one)."""
+
+    symbol: str
+    date: str
+    ratio: float
+
+
 class MarketData(Protocol):
     """Where bars and quotes come from. Methods raise Unreachable where no answer came in time."""
 
@@ -102,6 +111,9 @@ class MarketData(Protocol):
 
     async def sessions(self, first: str, last: str) -> list[Session]:
         """The exchange's days from date to date, both included."""
+
+    async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
+        """The splits on the dates from first to last, both included."""
 
 
 class Side(StrEnum):

@@ -9,7 +9,7 @@ from actors.kernel.frozen import frozen
 from actors.store.desk_records import BarBlock
 from actors.trading.blocks import SHARE, block_of
 from actors.trading.hours import date_of, sessions_by_rule
-from actors.trading.ports import Bar, Session
+from actors.trading.ports import Bar, Session, SplitDay
 from actors.trading.resampling import Resampler
 from strategies.sessions import DAY, MINUTE
 
@@ -27,15 +27,6 @@ class Need:
     timeframe: int
     bars: int
     fingerprint: str
-
-
-@frozen
-class SplitDay:
-    """On this date (YYYY-MM-DD, New York) each share of the symbol has become `ratio` shares."""
-
-    symbol: str
-    date: str
-    ratio: float
 
 
 @frozen

@@ -17,7 +17,7 @@ from actors.store.store import SqliteStore
 from actors.trading.feed import Feed, feed_box
 from actors.trading.hours import sessions_by_rule
 from actors.trading.journal import decode
-from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Session, Unreachable
+from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Session, SplitDay, Unreachable
 from actors.trading.quotes import QuoteBoard
 from strategies.sessions import MINUTE
 from tests.simulation.loop import run_virtual
@@ -42,6 +42,7 @@ class ScriptedMarket:
     def __init__(self) -> None:
         self.past: list[Bar] = []
         self.long_past: list[Bar] = []  # of half an hour
+        self.split_days: list[SplitDay] = []
         self.asked: list[tuple[int, int]] = []
         self.troubles: list[Exception] = []
         self.sink: Callable[[MarketMessage], None] = lambda _: None
@@ -72,6 +73,10 @@ class ScriptedMarket:
         if self.troubles:
             raise Unreachable("no calendar today")
         return sessions_by_rule(first, last)
+
+    async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
+        assert list(symbols) == list(SYMBOLS)
+        return [one for one in self.split_days if first <= one.date <= last]
 
     def say(self, *bars: Bar, revised: bool = False) -> None:
         for one in bars:

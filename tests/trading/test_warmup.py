@@ -8,8 +8,8 @@ import pytest
 from actors.store.desk_records import BarBlock
 from actors.trading.hours import sessions_by_rule
 from actors.trading.journal import decode
-from actors.trading.ports import Bar
-from actors.trading.warmup import Need, SplitDay, past
+from actors.trading.ports import Bar, SplitDay
+from actors.trading.warmup import Need, past
 from actors.trading.words import Split, WarmedUp
 from strategies.sessions import DAY, HOUR, MINUTE
 from tests.trading.scripted import OPEN, SYMBOLS, Desk, bar, story
@@ -96,12 +96,9 @@ def test_a_strategy_that_has_changed_or_is_new_is_warmed_up_alone(tmp_path: Path
 def test_after_a_split_shares_are_told_once_and_the_past_begins_anew_as_of_today(tmp_path: Path) -> None:
     """The daemon was off over the weekend: bars of before come first, then the split, then the past, then the day."""
 
-    async def splits(symbols: object, first: str, last: str) -> list[SplitDay]:
-        del symbols
-        return [SplitDay("AAPL", THIS_MORNING, 4.0)] if first <= THIS_MORNING <= last else []
-
     async def tell(desk: Desk) -> None:
-        desk.options |= {"needs": [DAILY], "splits": splits}
+        desk.options["needs"] = [DAILY]
+        desk.market.split_days = [SplitDay("AAPL", THIS_MORNING, 4.0)]
         friday = OPEN - 3 * DAY
         desk.market.long_past = [one for one in half_hours(2_000_000) if one.time < OPEN]
         desk.market.past = [replace(bar("AAPL", 0), time=friday + minute * MINUTE) for minute in range(390)]
@@ -128,12 +125,9 @@ def test_after_a_split_shares_are_told_once_and_the_past_begins_anew_as_of_today
 
 
 def test_a_split_is_told_over_night_while_the_daemon_runs(tmp_path: Path) -> None:
-    async def splits(symbols: object, first: str, last: str) -> list[SplitDay]:
-        del symbols
-        return [SplitDay("SPY", "2026-09-29", 0.1)] if first <= "2026-09-29" <= last else []
-
     async def tell(desk: Desk) -> None:
-        desk.options |= {"needs": [DAILY], "splits": splits}
+        desk.options["needs"] = [DAILY]
+        desk.market.split_days = [SplitDay("SPY", "2026-09-29", 0.1)]
         desk.market.long_past = half_hours()
         desk.market.past = [bar("SPY", minute) for minute in range(390)]
         async with desk.listening():

@@ -26,6 +26,7 @@ from actors.trading.ports import (
     Quote,
     QuoteSeen,
     Session,
+    SplitDay,
 )
 from strategies.sessions import EARLY_CLOSE, OPEN, sessions_between
 
@@ -94,6 +95,11 @@ class SimulatedMarket:
     async def sessions(self, first: str, last: str) -> list[Session]:
         """The exchange's days from date to date, both included."""
         return self.days(first, last)
+
+    async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
+        """None: tapes are of raw prices, and what jumps in them is for the desk to take as it is."""
+        del symbols, first, last
+        return []
 
     def days(self, first: str, last: str) -> list[Session]:
         """As `sessions`."""

@@ -11,12 +11,13 @@ from actors.trading.alpaca import reading, sdk
 from actors.trading.alpaca.line import Line, Patience
 from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
 from actors.trading.hours import Hours, rfc3339
-from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session
+from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session, SplitDay
 from strategies.sessions import DAY, HOUR, MINUTE
 
 DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
 PAGE = 10_000
+ACTIONS_PAGE = 1000
 SILENT_S = 90.0
 """Without any message while the exchange is open, the stream is taken to be deaf. Quotes come many times a second."""
 DELAY = 15 * MINUTE + 5 * SECOND
@@ -151,6 +152,24 @@ class AlpacaMarket:
         """The exchange's days from date to date, both included."""
         answer = await self._trading.get("/calendar", {"start": first, "end": last})
         return [reading.session(day) for day in answer]
+
+    async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
+        """Splits whose first day lies from date to date, both included."""
+        query: dict[str, Any] = {
+            "symbols": ",".join(sorted(symbols)),
+            "types": "forward_split,reverse_split",
+            "start": first,
+            "end": last,
+            "limit": ACTIONS_PAGE,
+        }
+        found: list[SplitDay] = []
+        while True:
+            answer = await self._data.get("/corporate-actions", query, version="v1")
+            for several in (answer.get("corporate_actions") or {}).values():
+                found += (reading.split(one) for one in several)
+            if not (token := answer.get("next_page_token")):
+                return found
+            query["page_token"] = token
 
     async def unknown(self, symbols: Collection[str]) -> list[str]:
         """The symbols that Alpaca does not have, or does not trade."""

@@ -16,6 +16,7 @@ from actors.trading.ports import (
     Quote,
     Session,
     Side,
+    SplitDay,
     Unreachable,
 )
 from strategies.bars import RAW_UNITS_PER_DOLLAR
@@ -72,6 +73,15 @@ def session(data: Json) -> Session:
     except (KeyError, TypeError, ValueError) as error:
         raise Unreachable("the calendar's answer makes no sense") from error
     return Session(day.isoformat(), opens, closes)
+
+
+def split(data: Json) -> SplitDay:
+    """A forward or reverse split. Raises Unreachable when it makes no sense."""
+    try:
+        ratio = _number(data["new_rate"]) / _number(data["old_rate"])
+        return SplitDay(str(data["symbol"]), date.fromisoformat(data["ex_date"]).isoformat(), ratio)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise Unreachable("a split makes no sense") from error
 
 
 def order(data: Json) -> OrderReport:

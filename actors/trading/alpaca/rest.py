@@ -38,7 +38,7 @@ class _Failed(Exception):
         self.failure, self.status = failure, status
 
 
-class NotFound(Exception):
+class NotFound(Refused):
     """There is no such thing."""
 
 
@@ -61,13 +61,13 @@ class Host:
         for rest in self._all:
             rest.close()
 
-    async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+    async def get(self, path: str, query: Mapping[str, Any] | None = None, *, version: str = "v2") -> Any:
         """Read; tried again for a while when nothing, or nothing definite, is answered."""
         give_up_at = monotonic() + self.patience_s
         pause_s = AGAIN_S
         while True:
             try:
-                return await self._attempt(lambda rest: rest.get(path, dict(query or {})))
+                return await self._attempt(lambda rest: rest.get(path, dict(query or {}), api_version=version))
             except _Failed as failed:
                 if failed.failure is Failure.REFUSED or monotonic() + pause_s > give_up_at:
                     self._tell(failed, Unreachable)

@@ -1,0 +1,33 @@
+"""Whether the desk could trade as the settings say: asked of Alpaca, at start and by `nightdesk doctor`."""
+
+from actors.kernel.clock import WallClock
+from actors.trading.alpaca.broker import AlpacaBroker, trading_url
+from actors.trading.alpaca.check import Problem, keys_of_the_other_kind, problems
+from actors.trading.alpaca.market import AlpacaMarket
+from actors.trading.alpaca.sdk import Keys
+from config.settings import Trading
+
+
+def keys_of(trading: Trading) -> Keys | None:
+    """The keys of the settings; None where one of them is missing."""
+    if trading.key_id is None or trading.secret_key is None:
+        return None
+    return Keys(trading.key_id.get_secret_value(), trading.secret_key.get_secret_value())
+
+
+async def examine(trading: Trading) -> list[Problem]:
+    """What stands in the way; empty: nothing. Imports alpaca-py."""
+    keys = keys_of(trading)
+    if keys is None:
+        return [Problem("trading.key_id, trading.secret_key", "both are needed to trade with Alpaca")]
+    if (other := keys_of_the_other_kind(keys.key_id, paper=trading.paper)) is not None:
+        return [other]
+    broker = AlpacaBroker(keys, trading_url(trading.base_url, paper=trading.paper))
+    market = AlpacaMarket(
+        keys, trading.feed, WallClock(), broker.host, data_url=trading.data_url, stream_url=trading.stream_url
+    )
+    try:
+        return await problems(broker, market, trading.universe.symbols)
+    finally:
+        broker.close()
+        market.close()
