@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.paths import default_data_dir, default_socket
-from config.types import Address, Count, Duration, FilePath, SecretUrl, Timezone, Token
+from config.types import Address, Count, Currency, Duration, FilePath, SecretUrl, Timezone, Token
 
 SIGNALS = frozenset(
     "decline_spike card_testing refund_spike refund_exceeds_charge dispute_spike duplicate_charge negative_invoice "
@@ -112,6 +112,23 @@ class Tenant(Section):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class Mrr(Section):
+    """By whose definition recurring revenue is told, and in which currency besides each one's own.
+
+    `rates`: what one unit of a currency is worth in units of `currency`.
+    """
+
+    rules: Literal["stripe", "chartmogul", "baremetrics"] = "stripe"
+    currency: Currency | None = None
+    rates: dict[Currency, Annotated[float, Field(gt=0, le=1e9)]] = {}
+
+    @model_validator(mode="after")
+    def _rates_into_something(self) -> Self:
+        if self.rates and self.currency is None:
+            raise ValueError("rates: into which currency? Set currency, too")
+        return self
+
+
 class Billing(Section):
     """The public port and who is watched on it."""
 
@@ -120,6 +137,7 @@ class Billing(Section):
     api_url: str | None = None  # null: Stripe's own API
     tenants: tuple[Tenant, ...] = ()
     alerts: BillingAlerts = BillingAlerts()
+    mrr: Mrr = Mrr()
 
     @model_validator(mode="after")
     def _no_twins(self) -> Self:

@@ -59,6 +59,10 @@ Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1_000_000)]
 """So many, at least one."""
 
 
+Currency = Annotated[str, BeforeValidator(lambda code: str(code).lower()), Field(pattern="^[a-z]{3}$")]
+"""Three letters, as Stripe writes them; large ones are taken, too."""
+
+
 def timezone(name: str) -> str:
     """A name that the time zone database knows."""
     try:

@@ -47,6 +47,7 @@ from daemon.desk_office import DeskOffice, OpenDesk
 from daemon.logs import Logs
 from daemon.office import Office
 from daemon.reload import Reload
+from daemon.revenue import Revenue
 
 log = structlog.get_logger()
 
@@ -120,7 +121,7 @@ class Daemon:
             tenants=lambda: {tenant.name for tenant in self._settings.billing.tenants},
             wake=self._wake,
             logs=logs,
-            ledgers=lambda: self._watch.ledgers,
+            revenue=Revenue(lambda: self._watch.ledgers, lambda: self._settings.billing.mrr),
         )
         self._desk = open_desk(self.store, clock, self._alarms.offer) if open_desk else None
         self._desk_office = DeskOffice(self.store, clock, self._desk)

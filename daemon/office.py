@@ -1,6 +1,6 @@
 """What an operator may ask and order, as plain calls: the control socket only carries them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,17 +9,15 @@ from typing import Any, Protocol
 import anyio
 import anyio.lowlevel
 
-from actors.billing.ledger import Ledger
-from actors.billing.record import Kind as Movement
-from actors.billing.statement import Flow, Statement, statements
 from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.mailbox import conflate
 from actors.kernel.tree import ActorStatus
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity, parent_of
+from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity
 from config.errors import BadInput, UserError
 from config.types import bounded, seconds
 from daemon.logs import LEVELS, Logs
+from daemon.revenue import Revenue
 
 Row = dict[str, Any]
 PAGE = 1000
@@ -58,7 +56,7 @@ class Office:
         tenants: Callable[[], Collection[str]],
         wake: Callable[[Iterable[str]], None],
         logs: Logs,
-        ledgers: Callable[[], Mapping[str, Ledger]],
+        revenue: Revenue,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -69,7 +67,7 @@ class Office:
         self._tenants = tenants
         self._wake = wake
         self._logs = logs
-        self._ledgers = ledgers
+        self._revenue = revenue
         self._since = monotonic()
         self.staff: Staff | None = None  # set when the tree stands
         self.ready = False
@@ -127,13 +125,9 @@ class Office:
         """By tenant and currency, now or at a time, as far as the scorer has read the log."""
         if not self.ready:
             raise UserError("the daemon is still starting: its ledger is being read")
+        await self.require(tenant)
         at = self._clock.now() if at is None else at
-        rows: list[Row] = []
-        for name, ledger in sorted(self._ledgers().items()):
-            if tenant in (None, name, parent_of(name)):
-                rows += [{"tenant": name, "at": rfc3339(at), **statement_row(one)} for one in statements(ledger, at)]
-                await anyio.lowlevel.checkpoint()
-        return {"mrr": rows}
+        return {"mrr": [{"at": rfc3339(at), **row} async for row in self._revenue.rows(tenant, at)]}
 
     async def require(self, tenant: str | None) -> None:
         """Raises BadInput for a tenant that nobody knows: an empty list would read as all clear."""
@@ -338,30 +332,6 @@ def incident_row(incident: Incident) -> Row:
         "title": incident.title,
         "evidence": dict(incident.evidence),
     }
-
-
-def statement_row(one: Statement) -> Row:
-    """As docs/cli-json.md promises for `mrr --json`."""
-    return {
-        "currency": one.currency,
-        "mrr_minor": one.mrr,
-        "arr_minor": one.arr,
-        "arpa_minor": one.arpa,
-        "customers": one.customers,
-        "subscriptions": one.subscriptions,
-        "estimated": one.estimated,
-        "leaving_minor": one.leaving,
-        "gross_churn": one.gross_churn,
-        "net_churn": one.net_churn,
-        "quick_ratio": one.quick_ratio,
-        "days": [{"day": day, **flow_row(flow)} for day, flow in one.days.items()],
-        "months": [{"month": month, **flow_row(flow)} for month, flow in one.months.items()],
-    }
-
-
-def flow_row(flow: Flow) -> Row:
-    """What moved, and what that comes to."""
-    return {f"{kind}_minor": flow.get(kind, 0) for kind in Movement} | {"net_minor": sum(flow.values())}
 
 
 def event_row(row: EventRow) -> Row:

@@ -8,7 +8,7 @@ from config.errors import BadInput
 from config.load import load
 from config.settings import Settings
 
-LIVE = ("logging.level", "billing.tenants", "billing.alerts")
+LIVE = ("logging.level", "billing.tenants", "billing.alerts", "billing.mrr")
 """What takes effect at once. Everything else is built into the tree and needs a restart of the daemon."""
 
 
@@ -62,5 +62,6 @@ class Reload:
 def _live_part(old: Settings, new: Settings) -> Settings:
     """`old` with what takes effect at once taken from `new`; the rest goes on being reported as waiting."""
     logging = old.logging.model_copy(update={"level": new.logging.level})
-    billing = old.billing.model_copy(update={"tenants": new.billing.tenants, "alerts": new.billing.alerts})
+    live = {key: getattr(new.billing, key) for key in ("tenants", "alerts", "mrr")}
+    billing = old.billing.model_copy(update=live)
     return old.model_copy(update={"logging": logging, "billing": billing})

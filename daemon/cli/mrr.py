@@ -35,12 +35,19 @@ def run(arguments: argparse.Namespace) -> int:
         "no subscription is known yet",
     )
     for row in rows:
+        if row["converted"] and row["no_rate"]:
+            print(f"{row['tenant']}: no rate for {', '.join(row['no_rate']).upper()}: not in {_currency(row)}")
+    for row in rows:
         for period, flows in (("month", row["months"]), ("day", row["days"])):
             if flows:
-                print(f"\n{row['tenant']}, {row['currency'].upper()} by {period} (UTC)")
+                print(f"\n{row['tenant']}, {_currency(row)} by {period} (UTC)")
                 amounts = ([flow[period], *_amounts(flow, row["currency"])] for flow in flows)
                 show([period, *KINDS], amounts, "")
     return 0
+
+
+def _currency(row: dict[str, Any]) -> str:
+    return f"all in {row['currency'].upper()}" if row["converted"] else str(row["currency"].upper())
 
 
 def _line(row: dict[str, Any]) -> list[object]:
@@ -49,7 +56,7 @@ def _line(row: dict[str, Any]) -> list[object]:
     estimated = f" ({row['estimated']} estimated)" if row["estimated"] else ""
     return [
         row["tenant"],
-        row["currency"].upper(),
+        _currency(row),
         *money,
         arpa,
         row["customers"],

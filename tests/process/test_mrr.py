@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.process.harness import nightdesk, now_s, running
 
 DAY = 86_400
@@ -55,3 +57,31 @@ def test_the_ledger_survives_a_kill_and_tells_what_recurs_now_and_then(tmp_path:
         )
         _, table = nightdesk("mrr", "--socket", daemon.socket)
         assert table[1].split()[:5] == ["acme", "USD", "$80.00", "$960.00", "$40.00"]
+
+
+def test_the_rules_and_the_display_currency_are_settings_that_a_reload_changes(tmp_path: Path) -> None:
+    """Two currencies and a coupon that passes; ChartMogul counts it, and in dollars there is one sum."""
+    start = now_s() - 5 * DAY
+    coupon = {"coupon": {"percent_off": 50, "duration": "repeating"}, "end": start + 90 * DAY}
+    in_euro = {"id": "price_e", "unit_amount": 1000, "currency": "eur", "recurring": {"interval": "month"}}
+    items = {"data": [{"id": "si_2", "quantity": 1, "price": in_euro}]}
+    with running(tmp_path) as daemon:
+        daemon.deliver(subscription(1, start, 4000, discount=coupon))
+        daemon.deliver(subscription(2, start, 1000, currency="eur", items=items))
+        daemon.settled()
+
+        def told(*more: str) -> list[tuple[Any, ...]]:
+            code, lines = nightdesk("mrr", "--json", "--socket", daemon.socket, *more)
+            rows = [json.loads(line) for line in lines]
+            assert code == 0
+            return [(row["rules"], row["converted"], row["currency"], row["mrr_minor"]) for row in rows]
+
+        assert told() == [("stripe", False, "eur", 1000), ("stripe", False, "usd", 4000)]
+        tree = yaml.safe_load(daemon.config.read_text())
+        tree["billing"]["mrr"] = {"rules": "chartmogul", "currency": "USD", "rates": {"eur": 1.1}}
+        daemon.config.write_text(yaml.safe_dump(tree))
+        assert nightdesk("reload", "--socket", daemon.socket)[0] == 0
+        chartmogul = [("chartmogul", False, "eur", 1000), ("chartmogul", False, "usd", 2000)]
+        assert told() == [*chartmogul, ("chartmogul", True, "usd", 3100)]
+        assert "all in USD" in "".join(nightdesk("mrr", "--socket", daemon.socket)[1])
+        assert nightdesk("mrr", "--tenant", "nobody", "--socket", daemon.socket)[0] == 2
