@@ -3,8 +3,11 @@
 Imports numpy, and with Alpaca its client: only where trading is on.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import orjson
 
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock
@@ -24,6 +27,7 @@ from actors.trading.risk import RiskDesk
 from actors.trading.runner import Quoted, Runner
 from actors.trading.standing import Standing
 from actors.trading.trader import Trader
+from actors.trading.warmup import Need
 from config import settings as said
 from daemon.desk_office import OpenDesk
 from daemon.desk_plan import Chosen, DeskPlan, plan
@@ -31,6 +35,9 @@ from daemon.own_exchange import OwnExchange
 
 OWN_CAPITAL = 100_000.0
 """Dollars that a strategy begins with on the simulated exchange, where none are said."""
+
+SETTLING_BARS = 100
+"""Beyond a strategy's warm-up: averages that never forget begin somewhere, and by then it hardly matters where."""
 
 FOLD_S = 300.0
 """Folding a long log again is one turn."""
@@ -92,7 +99,16 @@ class TradingDesk:
             self._wake_all,
             hours=self._hours,
             stale_after_s=self._trading.risk.stale_after,
+            needs=[self._need(chosen) for chosen in self.plan.strategies] if self._exchange is None else (),
+            alarm=self._alarm,
         )
+
+    def _need(self, chosen: Chosen) -> Need:
+        strategy = chosen.make()
+        parts = (strategy, *strategy.overlays)
+        depends = [[part.code_hash() for part in parts], strategy.values, self.plan.symbols, self._market.feed]
+        fingerprint = hashlib.sha256(orjson.dumps(depends)).hexdigest()
+        return Need(chosen.name, chosen.timeframe, strategy.warmup + SETTLING_BARS, fingerprint)
 
     def _make_broker(self) -> BrokerDesk:
         self.broker = BrokerDesk(
