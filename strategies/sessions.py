@@ -1,10 +1,12 @@
 """The exchange's days: which dates have a session and when it opens and closes.
 
 New York Stock Exchange, 1990 onwards. Holidays and early closes follow the exchange's rule 7.2 and its habits; days
-that no rule gives (mourning, storms, attacks) are listed. New York's offset comes from the time zone database.
+that no rule gives (mourning, storms, attacks) are listed. New York's offset comes from the time zone database. Where
+a broker's calendar says otherwise, it is right: see `correct`.
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -41,6 +43,11 @@ CLOSED = {
     dt.date(2018, 12, 5),  # mourning, President Bush
     dt.date(2025, 1, 9),  # mourning, President Carter
 }
+Hours = tuple[int, int]
+"""Open and close of a session, in microseconds UTC."""
+
+_corrections: dict[dt.date, Hours | None] = {}
+
 CLOSED_EARLY = {dt.date(1997, 12, 26), dt.date(1999, 12, 31), dt.date(2003, 12, 26)}
 
 
@@ -89,8 +96,43 @@ def sessions_between(first: np.datetime64, last: np.datetime64) -> Sessions:
     return Sessions(*(np.concatenate(column) for column in zip(*map(_sessions, years), strict=True)))
 
 
+def correct(days: Mapping[dt.date, Hours | None]) -> None:
+    """From now on these days, and only these, are not as the rules say; None: the exchange is closed.
+
+    Of the whole process: there is one exchange, and what it does is not a matter of who asks.
+    """
+    _corrections.clear()
+    _corrections.update(days)
+    _sessions.cache_clear()
+
+
+def unruly(first: dt.date, last: dt.date, told: Mapping[dt.date, Hours]) -> dict[dt.date, Hours | None]:
+    """The days from `first` to `last`, both included, on which the sessions that a broker told are not the rules'."""
+    ruled: dict[dt.date, Hours] = {}
+    for year in range(first.year, last.year + 1):
+        ruled |= _by_date(_ruled(year))
+    days = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
+    return {day: told.get(day) for day in days if told.get(day) != ruled.get(day)}
+
+
+def _by_date(sessions: Sessions) -> dict[dt.date, Hours]:
+    opens, closes = sessions.opens.tolist(), sessions.closes.tolist()
+    return dict(zip(sessions.dates.tolist(), zip(opens, closes, strict=True), strict=True))
+
+
 @lru_cache(maxsize=256)
 def _sessions(year: int) -> Sessions:
+    ruled = _ruled(year)
+    changed = {day: hours for day, hours in _corrections.items() if day.year == year}
+    if not changed:
+        return ruled
+    held = sorted((day, hours) for day, hours in (_by_date(ruled) | changed).items() if hours is not None)
+    dates = np.array([day for day, _ in held], "datetime64[D]")
+    opens, closes = np.array([hours for _, hours in held], np.int64).reshape(-1, 2).T
+    return Sessions(dates, opens, closes)
+
+
+def _ruled(year: int) -> Sessions:
     days = np.arange(f"{year}-01-01", f"{year + 1}-01-01", dtype="datetime64[D]")
     dates = days[np.is_busday(days, holidays=sorted(_holidays(year)))]
     midnight = dates.astype("datetime64[us]").astype(np.int64)

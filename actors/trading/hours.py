@@ -1,17 +1,21 @@
 """When the exchange is open: the broker's own calendar, and the exchange's rules where it does not answer."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import structlog
 
 from actors.kernel.clock import SECOND
 from actors.trading.ports import MarketData, Refused, Session, Unreachable
+from config.errors import UserError
 from strategies.sessions import DAY, HOUR, sessions_between
 
 AHEAD_DAYS = 7
 BEHIND_DAYS = 10  # more than the longest pause between two sessions
+
+Heed = Callable[[date, date, Mapping[date, tuple[int, int]]], None]
+"""First and last day, both included, and open and close of those on which there is a session."""
 
 log = structlog.get_logger()
 
@@ -19,8 +23,10 @@ log = structlog.get_logger()
 class Hours:
     """The sessions around now, as of the last `refresh`. Until one has worked, the exchange's published rules hold."""
 
-    def __init__(self, market: MarketData) -> None:
+    def __init__(self, market: MarketData, heed: Heed | None = None) -> None:
+        """`heed` is told what the broker says of which days."""
         self._market = market
+        self._heed = heed
         self._sessions: Sequence[Session] = ()
         self._ask_at = 0
 
@@ -32,10 +38,20 @@ class Hours:
         try:
             self._sessions = await self._market.sessions(first, last)
             self._ask_at = now + DAY
+            self._pass_on(first, last)
         except (Unreachable, Refused) as error:
             log.warning("calendar_by_rule", reason=str(error))
             self._sessions = sessions_by_rule(first, last)
             self._ask_at = now + HOUR
+
+    def _pass_on(self, first: str, last: str) -> None:
+        if self._heed is None:
+            return
+        told = {date.fromisoformat(one.date): (one.open, one.close) for one in self._sessions}
+        try:
+            self._heed(date.fromisoformat(first), date.fromisoformat(last), told)
+        except (OSError, UserError) as error:
+            log.warning("calendar_not_kept", reason=str(error))
 
     def is_open(self, now: int) -> bool:
         """Whether a session is in progress."""

@@ -13,6 +13,7 @@ from strategies.bar_files import read_bars
 from strategies.bar_gates import doubts
 from strategies.bar_store import BarStore
 from strategies.bars import Bars
+from strategies.calendar_file import CalendarFile
 from strategies.resample import resample
 from strategies.stored_bars import read_store
 from strategies.universe import restrict
@@ -60,6 +61,7 @@ def _stored(arguments: argparse.Namespace, store: BarStore) -> Bars:
             as_of = dt.date.fromisoformat(arguments.as_of)
         except ValueError as error:
             raise BadInput(f"--as-of: {arguments.as_of!r} is not a date (YYYY-MM-DD)") from error
+    CalendarFile(store.folder).apply()
     bars = read_store(store, timeframe=arguments.timeframe, feed=arguments.feed)
     return adjusted(bars, store.actions(), arguments.adjust or SPLITS, as_of)
 
