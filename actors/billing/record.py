@@ -1,17 +1,30 @@
 """What is remembered of one subscription: what it was and when, how that moved what recurs, and its bills."""
 
 from bisect import insort
+from collections.abc import Sequence
 from enum import StrEnum
+from itertools import pairwise
+from struct import Struct
 from typing import NamedTuple
+from zlib import compress, decompress
 
 import orjson
 
 from actors.billing.conventions import STRIPE, Convention
 from actors.billing.facts import InvoiceState
 from actors.billing.versions import NEVER, Version, course, last_of, lasting, opening
+from actors.kernel.clock import SECOND
 
 VERSIONS_MAX = 64  # of one subscription, the newest
 BILLS_MAX = 4  # of one subscription, the newest
+
+
+DAY = 86_400 * SECOND
+PERIOD = {"day": DAY, "week": 7 * DAY, "month": 31 * DAY, "year": 366 * DAY}
+LATENESS = 0.08  # of a period: so late a payment may be
+LATENESS_MIN, LATENESS_MAX = DAY, 7 * DAY
+HEAD = Struct("<7I")  # of a packed record: its outlook
+SECONDS_MAX = 2**32 - 1
 
 
 class Kind(StrEnum):
@@ -53,6 +66,23 @@ class Bill(NamedTuple):
     currency: str
     service: int  # what it pays for, µs
     paid_at: int | None
+
+
+class Outlook(NamedTuple):
+    """What is expected of a subscription, and when. Times are UTC seconds; 0: never, or not known."""
+
+    heard: int  # log time
+    period_start: int
+    period_end: int
+    renews: int  # 1: at the end of the period another invoice is due
+    billed: int  # when its newest invoice was made
+    paid: int
+    lapses: int  # from then on it is active and unpaid for
+
+    @classmethod
+    def of(cls, state: bytes) -> "Outlook":
+        """The head of a packed record."""
+        return cls._make(HEAD.unpack_from(state))
 
 
 class Record:
@@ -102,15 +132,38 @@ class Record:
         insort(self.bills, told)
         del self.bills[:-BILLS_MAX]
 
+    @property
+    def outlook(self) -> Outlook:
+        """As things stand."""
+        last, since = self.last, self.unpaid_since
+        times = (
+            self.heard,
+            last.period_start if last else None,
+            last.period_end if last else None,
+            SECOND * bool(last and last.renews and last.period_end is not None),
+            max((bill.created for bill in self.bills), default=0),
+            self.paid_at,
+            since + patience(last) if last and since is not None else None,
+        )
+        return Outlook._make(min(max(0, time or 0) // SECOND, SECONDS_MAX) for time in times)
+
+    @property
+    def unpaid_since(self) -> int | None:
+        """Since when a payment is to be expected one period on; None: none is."""
+        last = self.last
+        if last is None or not last.renews or last.interval not in PERIOD:
+            return None
+        return max(self.paid_at or self.versions[0].at, last.trial_end or 0, active_since(self.versions))
+
     def pack(self) -> bytes:
-        """All of it as JSON; `unpack` makes it again."""
+        """Its outlook, and all of it as deflated JSON; `unpack` makes it again."""
         state = orjson.dumps([self.heard, self.versions, self.bills], default=tuple)
-        return memoryview(state).tobytes()  # what orjson returns holds four times its length
+        return HEAD.pack(*self.outlook) + compress(state)
 
     @classmethod
     def unpack(cls, state: bytes) -> "Record":
         """What `pack` gave."""
-        heard, versions, bills = orjson.loads(state)
+        heard, versions, bills = orjson.loads(decompress(memoryview(state)[HEAD.size :]))
         return cls(heard, [Version(*one) for one in versions], [Bill(*one) for one in bills])
 
     def settle(self) -> None:
@@ -149,6 +202,21 @@ class Record:
             for at, to in course(version, until, late, convention):
                 move(at, version.customer, to)
         return steps
+
+
+def active_since(versions: Sequence[Version]) -> int:
+    """When it last became active; 0: it always was, as far as is known."""
+    since = 0
+    for before, after in pairwise(lasting(versions)):
+        if after.status == "active" and (before.status != "active" or (before.paused and not after.paused)):
+            since = after.at
+    return since
+
+
+def patience(version: Version) -> int:
+    """How long after a payment the next may come, µs."""
+    period = PERIOD[version.interval] * version.interval_count
+    return period + min(max(round(period * LATENESS), LATENESS_MIN), LATENESS_MAX)
 
 
 def worth_of(version: Version) -> tuple[int, int, int | None, str, str, str, str]:

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 from actors.billing.conventions import STRIPE
 from actors.billing.detectors.base import Finding, LedgerDetector
 from actors.billing.detectors.evidence import ago, links, moment
-from actors.billing.detectors.silent_lapse import PERIOD
 from actors.billing.facts import InvoiceState
 from actors.billing.ledger import DAY
-from actors.billing.record import Bill, Record
+from actors.billing.record import PERIOD, Bill, Record
 from actors.billing.versions import lasting
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity
