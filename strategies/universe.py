@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from config.errors import BadInput
-from strategies.bars import Bars
+from strategies.bars import Bars, Bools
 from strategies.csv_table import parse_date, rows
+from strategies.sessions import Dates
 
 # The names that public lists use for the same column.
 SYMBOL = ("symbol", "ticker")
@@ -51,16 +52,21 @@ def restrict(bars: Bars, path: Path) -> Bars:
 
     Raises BadInput when nobody is ever in it.
     """
-    members = np.zeros(bars.present.shape, np.bool_)
-    column = {symbol: n for n, symbol in enumerate(bars.symbols)}
-    for interval in read_membership(path):
-        if interval.symbol in column:
-            since = bars.dates >= np.datetime64(interval.start)
-            until = bars.dates <= np.datetime64(interval.end)
-            members[:, column[interval.symbol]] |= since & until
+    members = members_of(bars.symbols, bars.dates, read_membership(path))
     if not (members & bars.present).any():
         raise BadInput(f"{path}: has none of the bars' symbols at their dates ({_some(bars.symbols)})")
     return replace(bars, members=members)
+
+
+def members_of(symbols: Sequence[str], dates: Dates, intervals: Sequence[Interval]) -> Bools:
+    """Who belongs to the universe on each exchange date, (dates, symbols)."""
+    members = np.zeros((len(dates), len(symbols)), np.bool_)
+    column = {symbol: n for n, symbol in enumerate(symbols)}
+    for interval in intervals:
+        if interval.symbol in column:
+            since, until = dates >= np.datetime64(interval.start), dates <= np.datetime64(interval.end)
+            members[:, column[interval.symbol]] |= since & until
+    return members
 
 
 def sectors_of(symbols: Sequence[str], path: Path) -> dict[str, str]:

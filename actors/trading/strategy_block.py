@@ -9,7 +9,7 @@ from actors.store.desk_records import BarBlock
 from strategies.bars import Block, Bools, Ints
 from strategies.lanes import Stateful
 from strategies.sessions import exchange_dates, sessions_of
-from strategies.universe import Interval
+from strategies.universe import Interval, members_of
 
 SHARE = 10_000  # units of volume in the log
 
@@ -25,6 +25,8 @@ class StrategyBlocks(Stateful):
         self._membership = membership
         # Sums of price times volume over a session fit 64 bits in whole shares only; exchanges report no others.
         self._volume_scale = np.ones(len(symbols), np.int64)
+        self._members_on: np.datetime64 | None = None
+        self._members: list[Bools] = []  # of that date; in a list, for it is no part of the state
         self._seen: tuple[str, ...] = ()
         self._places: tuple[Ints, Ints] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
@@ -70,14 +72,12 @@ class StrategyBlocks(Stateful):
 
     def members(self, date: np.datetime64) -> Bools:
         """Who belongs to the universe on that exchange date, (symbols,)."""
-        if self._membership is None:
-            return np.ones(len(self._columns), np.bool_)
-        members = np.zeros(len(self._columns), np.bool_)
-        for interval in self._membership:
-            column = self._columns.get(interval.symbol)
-            if column is not None and np.datetime64(interval.start) <= date <= np.datetime64(interval.end):
-                members[column] = True
-        return members
+        if date != self._members_on:
+            everyone = np.ones(len(self._columns), np.bool_)
+            intervals, dates = self._membership, np.array([date])
+            self._members = [everyone if intervals is None else members_of([*self._columns], dates, intervals)[0]]
+            self._members_on = date
+        return self._members[0]
 
     def _rows_and_places(self, symbols: tuple[str, ...]) -> tuple[Ints, Ints]:
         """Which bars concern this universe, and where they stand in it; mostly as the time before."""
