@@ -1,6 +1,7 @@
 """Every night the feed's bars move from the database into the column store, where history is."""
 
-from collections.abc import Iterable, Sequence
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
 from typing import Never
 
 import anyio.to_thread
@@ -12,7 +13,10 @@ from actors.kernel.clock import Clock
 from actors.store.desk_log import DeskLog
 from actors.store.desk_records import BarBlock, DeskEntry
 from actors.store.protocol import StoreUnavailable
+from actors.trading.hours import BEHIND_DAYS, date_of
+from actors.trading.ports import MarketData, Refused, Unreachable
 from config.errors import UserError
+from strategies.adjustments import Action
 from strategies.bar_columns import NAMES, Series
 from strategies.bar_store import BarStore, Source
 from strategies.sessions import DAY, HOUR, utc_offset
@@ -28,14 +32,19 @@ log = structlog.get_logger()
 
 
 class Archive(Actor[Never]):
-    """Moves the bars at one in the morning, New York's time, and lets go of inputs that nobody needs any more."""
+    """Moves the bars at one in the morning, New York's time, and lets go of inputs that nobody needs any more.
 
-    def __init__(self, desk: DeskLog, bars: BarStore, clock: Clock, timeframe: int) -> None:
-        """`timeframe` is that of the feed: blocks of other lengths are made of its bars, or adjusted."""
+    Splits of the last days come along: without them the bars of before and after do not fit together.
+    """
+
+    def __init__(
+        self, desk: DeskLog, bars: BarStore, clock: Clock, market: MarketData, symbols: Collection[str]
+    ) -> None:
         self._desk = desk
         self._bars = bars
         self._clock = clock
-        self._timeframe = timeframe
+        self._market = market
+        self._symbols = symbols
 
     async def run(self) -> None:
         """For ever."""
@@ -46,13 +55,29 @@ class Archive(Actor[Never]):
 
     async def _moved(self) -> bool:
         try:
-            bars = await move_bars(self._desk, self._bars, self._timeframe)
+            # Blocks of other lengths than the feed's are made of its bars, or adjusted.
+            bars = await move_bars(self._desk, self._bars, self._market.timeframe)
+            splits = await self._note_splits()
             pruned = await self._prune()
-        except (StoreUnavailable, UserError) as error:
+        except (StoreUnavailable, UserError, OSError, Unreachable) as error:
             log.warning("archive_postponed", reason=str(error))
             return False
-        log.info("archived", bars=bars, pruned=pruned)
+        log.info("archived", bars=bars, splits=splits, pruned=pruned)
         return True
+
+    async def _note_splits(self) -> int:
+        today = self._clock.now()
+        try:
+            told = await self._market.splits(self._symbols, date_of(today, -BEHIND_DAYS), date_of(today))
+        except Refused as error:
+            log.warning("splits_unknown", reason=str(error))
+            return 0
+        known = {(one.symbol, one.date) for one in self._bars.actions()}
+        actions = [Action(one.symbol, dt.date.fromisoformat(one.date), one.ratio) for one in told]
+        fresh = [one for one in actions if (one.symbol, one.date) not in known]
+        if fresh:
+            self._bars.add_actions(fresh)
+        return len(fresh)
 
     async def _prune(self) -> int:
         before, pruned = self._clock.now() - KEEP_DAYS * DAY, 0

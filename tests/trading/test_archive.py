@@ -1,20 +1,26 @@
 """The feed's bars are in the column store after the night, whatever happened in it."""
 
+import datetime as dt
 import subprocess
 import sys
 from array import array
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from actors.store.desk_records import COLUMNS, BarBlock, DeskKind, Gap, NewDeskEntry
-from actors.trading.archive import move_bars, next_time, series_of
+from actors.trading.archive import Archive, move_bars, next_time, series_of
+from actors.trading.ports import SplitDay, Unreachable
+from strategies.adjustments import Action
 from strategies.bar_columns import NAMES
 from strategies.bar_store import BarStore
+from strategies.sessions import DAY
 from strategies.stored_bars import read_store
 from tests.store.running import NOON, running
 from tests.trading.archiving_process import MINUTE
+from tests.trading.scripted import OPEN, SYMBOLS, ScriptedMarket
 
 
 def block(time: int, prices: dict[str, int], *, timeframe: int = MINUTE, feed: str = "iex") -> BarBlock:
@@ -56,6 +62,57 @@ async def test_the_bars_of_two_feeds_are_kept_apart(tmp_path: Path) -> None:
         await move_bars(log.desk, store, MINUTE)
     assert read_store(store, feed="iex").close.tolist() == [[1]]
     assert read_store(store, feed="sip").close.tolist() == [[2]]
+
+
+class Morning(Exception):
+    """The story is over."""
+
+
+class Nights:
+    """A clock whose sleepers wake at once, so many times; then it is morning."""
+
+    def __init__(self, now: int, nights: int) -> None:
+        self._now, self._left = now, nights
+
+    def now(self) -> int:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        await self.sleep_until(self._now + round(seconds * 1_000_000))
+
+    async def sleep_until(self, at: int) -> None:
+        if not self._left:
+            raise Morning
+        self._left -= 1
+        self._now = at
+
+
+class SlowToAnswer(ScriptedMarket):
+    """Of splits, too, it says nothing while there are troubles."""
+
+    async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return await super().splits(symbols, first, last)
+
+
+async def test_a_night_brings_bars_and_splits_and_what_is_old_and_needed_by_nobody_goes(tmp_path: Path) -> None:
+    """Also when the market gives no answer at first. A split that the owner has told of stays as it was told."""
+    bars, market = BarStore(tmp_path / "bars"), SlowToAnswer()
+    told = Action("MSFT", dt.date(2026, 9, 25), 2.0, 0.5)
+    bars.add_actions([told])
+    market.split_days = [SplitDay("AAPL", "2026-09-28", 4.0), SplitDay("MSFT", "2026-09-25", 2.0)]
+    market.troubles = [Unreachable("not now")]
+    old = NewDeskEntry(DeskKind.BLOCK, OPEN - 40 * DAY, block(OPEN - 40 * DAY, {"AAPL": 9}))
+    async with running(tmp_path) as log:
+        await log.desk.append([old, NewDeskEntry(DeskKind.BLOCK, OPEN, block(OPEN, {"AAPL": 5}))])
+        archive = Archive(log.desk, bars, Nights(OPEN, 2), market, SYMBOLS)
+        with pytest.raises(Morning):
+            await archive.run()
+        assert [entry.seq for entry in await log.desk.read(0, 10)] == [2]
+    assert read_store(bars).close.tolist() == [[9], [5]]
+    assert bars.actions() == [Action("AAPL", dt.date(2026, 9, 28), 4.0), told]
+    assert market.troubles == []
 
 
 @pytest.mark.parametrize("seed", range(4))
