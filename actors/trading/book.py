@@ -33,6 +33,8 @@ class Flight:
     purpose: Purpose
     budget: float
     at: int
+    mid: float | None = None
+    """Of the quote it was decided on."""
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ class LiveBook:
     def launch(self, intent: Intent) -> None:
         """An intent is in the log."""
         place = self.place(intent.symbol)
-        self.flights[intent.id] = Flight(intent.symbol, intent.purpose, intent.budget or 0.0, intent.at)
+        self.flights[intent.id] = Flight(intent.symbol, intent.purpose, intent.budget or 0.0, intent.at, intent.mid)
         if intent.purpose is Purpose.LEAVE and (position := self.book.positions.get(place)):
             position.order_exit(_reason(intent.reason))
             self.leaving.setdefault(place, Leaving()).attempts = intent.attempt
@@ -209,7 +211,7 @@ class LiveBook:
             "equity": book.equity,
             "peak": book.peak,
             "closes": {self.symbols[place]: close for place, close in self.closes.items()},
-            "flights": {id_: [one.symbol, one.purpose, one.budget, one.at] for id_, one in self.flights.items()},
+            "flights": self.flights,
             "positions": [
                 {
                     "symbol": symbol,
@@ -238,8 +240,7 @@ class LiveBook:
         self.book.cash, self.book.equity = saved["cash"], saved["equity"]
         self.closes = {self.place(symbol): close for symbol, close in saved["closes"].items()}
         self.flights = {
-            id_: Flight(symbol, Purpose(purpose), budget, at)
-            for id_, (symbol, purpose, budget, at) in saved["flights"].items()
+            id_: Flight(**one | {"purpose": Purpose(one["purpose"])}) for id_, one in saved["flights"].items()
         }
         self.leaving.clear()
         self.entered_by.clear()

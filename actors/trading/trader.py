@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from actors.kernel.clock import SECOND
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
 from actors.trading.book import LiveBook
 from actors.trading.journal import decode
+from actors.trading.quality import Quality, model_cost
 from actors.trading.record import Record
 from actors.trading.resampling import Resampler
 from actors.trading.strategy_block import StrategyBlocks
@@ -40,6 +42,9 @@ from strategies.universe import Interval
 
 KILL_SWITCH = Reason.KILL_SWITCH.value
 NEVER = -1
+PROMPT = 300 * SECOND
+"""A fill so soon after its decision says something of the execution; a later one, of the night between."""
+
 NO_EXITS = Exits()
 
 
@@ -82,6 +87,7 @@ class Trader:
         self.name = name
         self.rules = rules
         self.triggers_inside = triggers_inside
+        self.costs = costs
         self.make = make
         self.strategy = make()
         self.timeframe = timeframe
@@ -91,6 +97,7 @@ class Trader:
         self.resampler = Resampler(base, self.timeframe)
         self.book = LiveBook(self.symbols, costs)
         self.record = Record(self.timeframe)
+        self.quality = Quality()
         self.wanted: dict[str, Wanted] = {}
         self.exits = NO_EXITS
         """Of the newest decisions: what a position that is opened now is protected by."""
@@ -261,6 +268,10 @@ class Trader:
             position.order_exit(reason)
 
     def _booked(self, booked: Booked) -> None:
+        flight = self.book.flights.get(booked.intent)
+        if flight is not None and flight.mid is not None and booked.time < flight.at + PROMPT:
+            model = model_cost(self.costs, booked.symbol, flight.mid)
+            self.quality.filled(booked.side, booked.price, flight.mid, model)
         self.book.booked(booked, self.exits)
         self.record.add(self.book.take_trades())
         if self.flatten or self.killed_at is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from actors.store.desk_records import Parts
+from actors.trading.quality import Quality
 from actors.trading.trader import Trader, Wanted
 from actors.trading.words import Decided
 from strategies.base import Strategy
@@ -44,12 +45,14 @@ def save(trader: Trader) -> dict[str, tuple[int, bytes]]:
     plain = {name: getattr(trader, name) for name in _PLAIN}
     wanted = {symbol: [one.score, one.bar_time] for symbol, one in trader.wanted.items()}
     exits = [getattr(trader.exits, name) for name in Exits.__slots__]
-    book = {"plain": plain, "wanted": wanted, "exits": exits, "unsaid": trader.unsaid, "book": trader.book.save()}
-    return {
-        BOOK: (VERSION, orjson.dumps(book)),
-        STRATEGY: (VERSION, _pack(trader)),
-        **trader.record.save(),
+    book = {"plain": plain, "wanted": wanted, "exits": exits, "unsaid": trader.unsaid}
+    book |= {"book": trader.book.save(), "quality": trader.quality.save()}
+    head = {
+        "fingerprint": fingerprint(trader.strategy, trader.timeframe),
+        "resampler": trader.resampler.state().hex(),
     }
+    signals = pack_states(head, {"strategy": trader.strategy.state(), "blocks": trader.blocks.state()})
+    return {BOOK: (VERSION, orjson.dumps(book)), STRATEGY: (VERSION, signals), **trader.record.save()}
 
 
 def load(trader: Trader, parts: Parts) -> bool:
@@ -61,6 +64,7 @@ def load(trader: Trader, parts: Parts) -> bool:
         saved = orjson.loads(text)
         trader.book.load(saved["book"])
         trader.record.load(parts)
+        trader.quality = Quality(**saved["quality"])
         for name in _PLAIN:
             setattr(trader, name, saved["plain"][name])
         trader.wanted = {symbol: Wanted(*one) for symbol, one in saved["wanted"].items()}
@@ -77,11 +81,9 @@ def load_strategy(trader: Trader, parts: Parts) -> bool:
         version, packed = parts[STRATEGY]
         if version != VERSION:
             return False
-        head, _, columns = packed.partition(b"\n")
-        saved = orjson.loads(head)
+        saved, state = unpack_states(packed)
         if saved["fingerprint"] != fingerprint(trader.strategy, trader.timeframe):
             return False
-        state = _unpack(saved["arrays"], columns)
         trader.strategy.restore(state["strategy"])
         trader.blocks.restore(state["blocks"])
         trader.resampler.restore(bytes.fromhex(saved["resampler"]))
@@ -90,29 +92,28 @@ def load_strategy(trader: Trader, parts: Parts) -> bool:
     return True
 
 
-def _pack(trader: Trader) -> bytes:
+def pack_states(head: Mapping[str, Any], states: Mapping[str, State]) -> bytes:
+    """A line of JSON, and below it the arrays; `unpack_states` reads it."""
     arrays, columns = [], []
-    for owner, state in (("strategy", trader.strategy.state()), ("blocks", trader.blocks.state())):
+    for owner, state in states.items():
         for path, array in state.items():
             arrays.append([owner, path, array.dtype.str, array.shape])
             columns.append(np.ascontiguousarray(array).tobytes())
-    head = {
-        "fingerprint": fingerprint(trader.strategy, trader.timeframe),
-        "arrays": arrays,
-        "resampler": trader.resampler.state().hex(),
-    }
-    return b"\n".join((orjson.dumps(head), b"".join(columns)))
+    return b"\n".join((orjson.dumps({**head, "arrays": arrays}), b"".join(columns)))
 
 
-def _unpack(arrays: list[Any], columns: bytes) -> Mapping[str, State]:
-    states: dict[str, State] = {"strategy": {}, "blocks": {}}
+def unpack_states(packed: bytes) -> tuple[dict[str, Any], dict[str, State]]:
+    """Head and states. Raises ValueError, KeyError or TypeError for what cannot be read."""
+    line, _, columns = packed.partition(b"\n")
+    head = orjson.loads(line)
+    states: dict[str, State] = {}
     offset = 0
-    for owner, path, kind, shape in arrays:
+    for owner, path, kind, shape in head["arrays"]:
         dtype = np.dtype(kind)
         count = int(np.prod(shape))
-        states[owner][path] = np.frombuffer(columns, dtype, count, offset).reshape(shape).copy()
+        states.setdefault(owner, {})[path] = np.frombuffer(columns, dtype, count, offset).reshape(shape).copy()
         offset += count * dtype.itemsize
-    return states
+    return head, states
 
 
 def _decided(saved: dict[str, Any]) -> Decided:
