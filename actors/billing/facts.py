@@ -238,6 +238,7 @@ class SubscriptionState(Fact):
     canceled_at: int | None
     ended_at: int | None
     collection_paused: bool
+    days_to_pay: int  # after an invoice was sent; 0: the customer is charged at once
     previous: Mapping[str, Any]
     previous_items: tuple[Item, ...]
 

@@ -216,7 +216,7 @@ def active_since(versions: Sequence[Version]) -> int:
 def patience(version: Version) -> int:
     """How long after a payment the next may come, µs."""
     period = PERIOD[version.interval] * version.interval_count
-    return period + min(max(round(period * LATENESS), LATENESS_MIN), LATENESS_MAX)
+    return period + min(max(round(period * LATENESS), LATENESS_MIN), LATENESS_MAX) + version.days_to_pay * DAY
 
 
 def worth_of(version: Version) -> tuple[int, int, int | None, str, str, str, str]:

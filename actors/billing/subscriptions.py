@@ -7,6 +7,7 @@ from actors.billing.facts import Discount, Item, SubscriptionState
 from actors.billing.reading import ident, mapping, number, rows, text, time, whole
 
 Json = Mapping[str, Any]
+DAYS_TO_PAY, DAYS_TO_PAY_MAX = 30, 366
 
 
 def read_subscription(
@@ -43,9 +44,18 @@ def read_subscription(
         time(subscription.get("canceled_at")),
         time(subscription.get("ended_at")),
         bool(mapping(subscription.get("pause_collection"))),
+        days_to_pay(subscription),
         previous,
         tuple(read_previous_items(subscription, previous)),
     )
+
+
+def days_to_pay(subscription: Json) -> int:
+    """Stripe gives them with every subscription that is sent invoices."""
+    if text(subscription.get("collection_method")) != "send_invoice":
+        return 0
+    days = whole(subscription.get("days_until_due"))
+    return DAYS_TO_PAY if days is None else min(max(days, 0), DAYS_TO_PAY_MAX)
 
 
 def read_items(subscription: Json) -> Iterator[Item]:

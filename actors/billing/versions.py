@@ -34,6 +34,7 @@ class Version(NamedTuple):
     canceled_at: int | None
     cancel_at_period_end: bool
     paused: bool  # its collection is
+    days_to_pay: int  # after an invoice was sent; 0: the customer is charged at once
     price: str  # of the first item, as are the next three
     quantity: int | None
     interval: str
@@ -82,6 +83,7 @@ def version_of(fact: SubscriptionState) -> Version:
         fact.canceled_at,
         fact.cancel_at_period_end,
         fact.collection_paused,
+        fact.days_to_pay,
         first.price if first else "",
         first.quantity if first else None,
         first.interval if first else "",

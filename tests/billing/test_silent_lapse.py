@@ -41,6 +41,16 @@ def test_nothing_is_expected_of(changes: dict[str, object]) -> None:
     assert night.incidents() == []
 
 
+@pytest.mark.parametrize(("said", "patience"), [({"days_until_due": 14}, 14), ({}, 30)])
+def test_who_is_sent_invoices_has_until_they_are_due(said: dict[str, int], patience: int) -> None:
+    night = Night()
+    night.deliver(subscribed(0, 1, collection_method="send_invoice", **said), invoiced(60, 1))  # type: ignore[arg-type]
+    days(night, 33 + patience)
+    assert night.incidents() == []
+    days(night, 34 + patience)
+    assert night.only("silent_lapse").scope == "sub_1"
+
+
 def test_a_payment_ends_it() -> None:
     night = Night()
     night.deliver(subscribed(0, 1), invoiced(60, 1))
