@@ -35,6 +35,8 @@ BODY_S: Final = 10.0
 """For a body that did not come with its headers; who is slower is told."""
 IDLE_S: Final = 75.0
 """Longer than reverse proxies keep a connection idle, so that they are the ones to close it."""
+TOO_FAST_S: Final = 0.1
+"""Who sends faster than allowed is told so this much later: a flood that is refused costs the others nothing, too."""
 DRAIN_S: Final = 2.0
 AT_ONCE: Final = 64
 BACKLOG: Final = 1024
@@ -107,13 +109,14 @@ class Connection(web.RequestHandler):
     Knows what it is waiting for. Reads no clock: it would cost more than what it is to guard.
     """
 
-    __slots__ = ("ahead", "at_work", "half_sent", "overdue_at", "plain", "take", "turn")
+    __slots__ = ("ahead", "at_work", "half_sent", "held", "overdue_at", "plain", "take", "turn")
 
     def __init__(self, manager: web.Server, take: "Take", **options: Any) -> None:
         super().__init__(manager, **options)
         self.take = take
         self.turn = manager.requests_count  # how many requests the server had seen when this client last got an answer
         self.at_work = False  # it is for us to answer
+        self.held = False  # it sends too fast, and the answer that says so waits
         self.half_sent = False  # something has come since the last answer
         self.overdue_at: float | None = None
         self.plain = True
@@ -163,7 +166,7 @@ class Connection(web.RequestHandler):
         """It is the client's turn again."""
         if self._manager is not None:
             self.turn = self._manager.requests_count
-        self.at_work = self.half_sent = False
+        self.at_work = self.half_sent = self.held = False
         self.overdue_at = None
 
     def check(self, now: float) -> None:
@@ -201,7 +204,7 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         """A new connection; where there are too many, those that have kept us waiting longest make room."""
         if len(self._connections) >= CONNECTIONS_MAX and len(alive := self.open()) >= CONNECTIONS_MAX:
-            waiting = [one for one in alive if not one.at_work]
+            waiting = [one for one in alive if one.held or not one.at_work]
             # Many at a time, so that a flood does not have us look through all for every single one.
             for one in nsmallest(CONNECTIONS_MAX // 16, waiting, key=attrgetter("turn")):
                 one.cut()
@@ -277,6 +280,8 @@ class Listener(Actor[Never]):
         except (ConnectionError, web.RequestPayloadError):
             given = INCOMPLETE
         self._count(given)
+        if given.status == 429:
+            await io_sleep(TOO_FAST_S)
         connection.answered()
         return answer(given, close=self._draining or not request.keep_alive or not request.content.is_eof())
 
@@ -291,7 +296,11 @@ class Listener(Actor[Never]):
         try:
             stored = self._gate.admit(door, signature, body)
         except Refused as refused:
-            self._reply(connection, refused.verdict)
+            if refused.verdict.status == 429:
+                connection.held = True
+                asyncio.get_running_loop().call_later(TOO_FAST_S, self._reply_later, connection, refused.verdict)
+            else:
+                self._reply(connection, refused.verdict)
         except Exception:
             log.exception("a delivery could not be taken")
             self._reply(connection, BROKEN)

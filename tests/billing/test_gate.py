@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import orjson
 import pytest
 
+from actors.billing import listener
 from actors.billing.signature import sign
 from actors.billing.webhook import Gate, Tenant
 from actors.kernel.clock import ScaledClock, WallClock
@@ -172,6 +174,24 @@ async def test_a_tenant_beyond_its_quota_waits_and_another_does_not(tmp_path: Pa
         assert replies[-1].headers["Retry-After"] == "4"
         assert (await house.post(charge(), path="/webhook/beta-token-1", secret=b"whsec_beta")).status == 200
         assert len(await house.stored()) == 4
+
+
+async def test_who_sends_too_fast_is_answered_after_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a flood which is refused costs them nothing, too."""
+    monkeypatch.setattr(listener, "TOO_FAST_S", 1.0)
+    order: list[str] = []
+    async with gatehouse(tmp_path, Tenant("acme", "acme-token-1", (SECRET,), per_second=0.001, burst=1), BETA) as house:
+
+        async def post(who: str, secret: bytes) -> None:
+            reply = await house.post(charge(f"evt_{len(order)}"), path=f"/webhook/{who}-token-1", secret=secret)
+            order.append(f"{who} {reply.status}")
+
+        await post("acme", SECRET)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(post, "acme", SECRET)
+            await anyio.lowlevel.checkpoint()
+            await post("beta", b"whsec_beta")
+        assert order == ["acme 200", "beta 200", "acme 429"]
 
 
 async def test_a_stranger_who_knows_the_token_uses_up_nothing_of_the_tenants(tmp_path: Path) -> None:
