@@ -8,8 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from alpaca.common.rest import RESTClient
-from alpaca.data.live.stock import StockDataStream
 
 from actors.kernel.clock import io_sleep, monotonic
 from actors.simulated.exchange.faults import FaultPlan
@@ -38,6 +36,8 @@ async def bars_go_on(world: World) -> None:
 @asynccontextmanager
 async def alpaca_py_alone(world: World) -> AsyncIterator[list[Any]]:
     """The bars that alpaca-py's own loop hands to a handler."""
+    from alpaca.data.live.stock import StockDataStream
+
     heard: list[Any] = []
 
     async def handler(bar: Any) -> None:
@@ -152,6 +152,8 @@ async def unanswered(broker: AlpacaBroker) -> None:
 
 async def test_alpaca_py_alone_waits_for_a_stalled_server_without_end() -> None:
     """Its thread is still waiting when ours would have given up three times."""
+    from alpaca.common.rest import RESTClient
+
     plan = FaultPlan()
     async with over_alpaca(plan) as world:
         plan.force("stalled")
@@ -164,7 +166,7 @@ async def test_alpaca_py_alone_waits_for_a_stalled_server_without_end() -> None:
     alone._session.close()
 
 
-def _quietly(client: RESTClient) -> None:
+def _quietly(client: Any) -> None:
     try:
         client.get("/positions")
     except sdk.requests.exceptions.RequestException:
