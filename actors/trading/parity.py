@@ -50,16 +50,22 @@ class Replay:
     membership: Sequence[Interval] | None = None
     warming_until: int = NEVER
     bar_time: int = NEVER  # of the newest bar shown to the lab
+    anchored: bool = True
+    """Whether it was shown all that the live one was, from its first bar on; else there is nothing to compare."""
     failed: bool = False
     """Its own code raised; live, it was not asked again either."""
     decided: list[Decided] = field(default_factory=list)
     warm: list[BarBlock] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.begin_anew(NEVER)
+        self._begin(NEVER)
 
     def begin_anew(self, until: int) -> None:
         """Signals begin with the bars that follow."""
+        self.anchored = True
+        self._begin(until)
+
+    def _begin(self, until: int) -> None:
         self.strategy = self.make()
         self.closes: Ints = np.zeros(len(self.strategy.shape.symbols), np.int64)
         self.warming_until, self.bar_time, self.failed = until, NEVER, False
@@ -72,9 +78,10 @@ class Replay:
         if warm:
             self._advance(laid_out(warm, symbols))
         own = None if base is None else self._own(base)
+        before = self.bar_time
         lab = None if own is None else self._advance(own)
-        if own is not None and lab is not None and decided:
-            yield from _compare(decided, own, lab)
+        if own is not None and lab is not None and self.anchored:
+            yield from _compare([one for one in decided if one.bar_time > before], own, lab)
 
     def _own(self, base: Bars) -> Bars | None:
         try:
@@ -194,10 +201,13 @@ def laid_out(blocks: Sequence[BarBlock], symbols: Sequence[str]) -> Bars:
 
 
 def _compare(decided: Sequence[Decided], bars: Bars, lab: Decisions) -> Iterator[Difference]:
+    """A bar after the last decision may still be open live: nobody knows yet that its last minute had no bar."""
+    if not decided:
+        return
     rows = {int(time): row for row, time in enumerate(bars.times.tolist())}
     said = {one.bar_time: one for one in decided}
-    name, first = decided[0].strategy, min(said)
-    for time in sorted(said.keys() | {time for time in rows if time > first}):
+    name, first, last = decided[0].strategy, min(said), max(said)
+    for time in sorted(said.keys() | {time for time in rows if first < time < last}):
         if time not in rows:
             yield Difference(name, time, "", "a bar", "was seen", "there is none")
         elif time not in said:
