@@ -19,7 +19,7 @@ from actors.trading.ports import Bar
 from actors.trading.trader import Rules, Trader
 from actors.trading.words import Decided, Funded, WarmedUp
 from strategies.bars import Bars, parse_timeframe
-from strategies.base import Strategy
+from strategies.base import Strategy, Value
 from strategies.registry import load
 from strategies.resample import resample
 from tests.store.running import running
