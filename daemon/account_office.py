@@ -1,12 +1,12 @@
 """What an operator asks and orders about tenants and their Stripe accounts."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 
-from actors.billing.backfill import HISTORY_DAYS, Account, Backfills
+from actors.billing.backfill import HISTORY_DAYS, Backfills
 from actors.billing.events import READERS
 from actors.billing.probe import SAYS, Verdict
 from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
@@ -150,19 +150,18 @@ class AccountOffice:
         if not isinstance(days, (int, float)) or not 0 < days <= HISTORY_DAYS:
             raise BadInput(f"days: expected a number up to {HISTORY_DAYS}: Stripe keeps events for so long")
         asked = self._askable(tenant)
-        await self._written(self._backfills.begin([account.tenant for account in asked], days))
-        return {"tenants": [account.tenant for account in asked]}
+        await self._written(self._backfills.begin(asked, days))
+        return {"tenants": asked}
 
-    def _askable(self, tenant: Any) -> Sequence[Account]:
-        accounts = self._backfills.accounts()
+    def _askable(self, tenant: Any) -> list[str]:
+        names = sorted(self._backfills.accounts)
         if tenant is None:
-            if not accounts:
+            if not names:
                 raise UserError("no tenant has an API key (billing.tenants[…].api_key)")
-            return sorted(accounts, key=lambda account: account.tenant)
-        found = [account for account in accounts if account.tenant == tenant]
-        if not found:
+            return names
+        if tenant not in names:
             raise BadInput(f"tenant {tenant!r} is unknown, or has no API key (billing.tenants[…].api_key)")
-        return found
+        return [tenant]
 
     async def progress(self, tenant: str | None) -> Row:
         """How far the history of each was fetched, and what stands in the way."""

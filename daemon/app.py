@@ -13,7 +13,7 @@ import structlog
 
 from actors.alerts.dispatcher import Dispatcher, Wake
 from actors.alerts.incidents import IncidentBook
-from actors.billing.backfill import Backfiller, Backfills, Look
+from actors.billing.backfill import Backfiller, Backfills
 from actors.billing.digest import Digest
 from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
@@ -102,7 +102,7 @@ class Daemon:
         self.store = SqliteStore(settings.data_dir, on_trouble=self._on_store_trouble)
         self.gate = Gate(self.store, clock, wiring.tenants(settings), archive=settings.billing.store_raw)
         self._reload = Reload(settings, config, self._apply)
-        self._backfills = Backfills(self.store, clock, lambda: wiring.accounts(self._settings))
+        self._backfills = Backfills(self.store, clock)
         self._accounts = AccountOffice(
             store=self.store,
             clock=clock,
@@ -124,7 +124,7 @@ class Daemon:
             revenue=Revenue(lambda: self._watch.ledgers, lambda: self._settings.billing.mrr),
         )
         self._desk = open_desk(self.store, clock, self._alarms.offer) if open_desk else None
-        self._desk_office = DeskOffice(self.store, clock, self._desk)
+        self.desk_office = DeskOffice(self.store, clock, self._desk)
         self._quarantine = Quarantine(settings.data_dir / "quarantine")
         self._supervisor = Supervisor(
             self.tree(),
@@ -157,7 +157,7 @@ class Daemon:
             ),
             child("alarms", lambda: Alarms(store, self._clock), mailbox=self._alarms, stuck_s=STORE_STUCK_S),
             child("janitor", self._janitor),
-            child("control", lambda: Control(self._control, self.office, self._accounts, self._desk_office)),
+            child("control", lambda: Control(self._control, self.office, self._accounts, self.desk_office)),
             supervisor("alerts", one_for_one, *dispatchers),
             supervisor(
                 "billing",
@@ -243,9 +243,7 @@ class Daemon:
         self._logs.level = settings.logging.level
         self._book.reroute(wiring.routing(settings))
         self.gate.reconfigure(wiring.tenants(settings))
-        for account in wiring.accounts(settings):
-            if account.tenant not in self._backfills.probes:
-                self._backfills.asked.offer(Look(account.tenant))
+        self._backfills.reconfigure(wiring.accounts(settings))
 
     async def _log_rules(self, settings: Settings) -> None:
         """The rules are an input of every decision: where the log knows others, or none, it is told."""

@@ -38,11 +38,11 @@ class Finding:
 
 def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     """Everything, one after the other."""
-    running = _running(settings.control.socket)
+    running, added = _running(settings.control.socket)
     yield Finding("daemon", well=True, says="running" if running else "not running")
     if config is not None:
         yield _secrecy(config)
-    yield from _tenants(settings)
+    yield from _tenants(settings, added)
     yield _data_dir(settings.data_dir)
     yield _room(settings.data_dir)
     if not running:
@@ -58,12 +58,13 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
         yield Finding(name, well=False, says=f"{says}; unset it")
 
 
-def _running(path: Path) -> bool:
+def _running(path: Path) -> tuple[bool, list[str]]:
+    """Whether the daemon answers, and which tenants it has beside those of the file."""
     try:
-        Client(path).get("/status")
+        rows = Client(path).get("/tenants")["tenants"]
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it does not answer
-        return False
-    return True
+        return False, []
+    return True, [row["name"] for row in rows if row["source"] == "database"]
 
 
 def _secrecy(config: Path) -> Finding:
@@ -73,8 +74,10 @@ def _secrecy(config: Path) -> Finding:
     return Finding("config", well=True, says=f"{config}, readable by its owner alone")
 
 
-def _tenants(settings: Settings) -> Iterator[Finding]:
-    if not settings.billing.tenants:
+def _tenants(settings: Settings, added: list[str]) -> Iterator[Finding]:
+    for name in added:
+        yield Finding(f"tenant {name}", well=True, says="was added while the daemon ran (nightdesk tenant list)")
+    if not settings.billing.tenants and not added:
         yield Finding("tenants", well=False, says="no tenant is configured; nightdesk init writes a first one")
     for tenant in settings.billing.tenants:
         what = f"tenant {tenant.name}"

@@ -3,7 +3,7 @@
 The first time that is a month of history, from which the watch learns; later what was missed, and people are told.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import anyio
 import structlog
@@ -82,13 +82,20 @@ def _created(event: Json) -> int:
 class Backfills:
     """Where the operator and the actor meet: what is asked for, and what stands in the way. Outlives the actor."""
 
-    def __init__(self, store: Store, clock: Clock, accounts: Callable[[], Collection[Account]]) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self.asked: Mailbox[Look] = conflate(ASKED_MAX, key=lambda look: look.tenant)
-        self.accounts = accounts
+        self.accounts: Mapping[str, Account] = {}
+        """By tenant."""
         self.probes: dict[str, Probe] = {}
         """The last word of Stripe on each tenant."""
         self._store = store
         self._clock = clock
+
+    def reconfigure(self, accounts: Iterable[Account]) -> None:
+        """From now on ask these and no others; of whom nothing has been heard, soon."""
+        self.accounts = {account.tenant: account for account in accounts}
+        for tenant in self.accounts.keys() - self.probes.keys():
+            self.asked.offer(Look(tenant))
 
     async def begin(self, tenants: Iterable[str], days: float) -> None:
         """Have the last days fetched, from their beginning. Raises StoreUnavailable."""
@@ -139,7 +146,8 @@ class Backfiller(Actor[Look]):
         if self.mailbox.depth:
             self.mailbox.done(len(await self.mailbox.take()))  # the first round looks at all
         while True:
-            await self._round([one for one in self._board.accounts() if None in wanted or one.tenant in wanted])
+            accounts = self._board.accounts.values()
+            await self._round([one for one in accounts if None in wanted or one.tenant in wanted])
             wanted = {None}
             with anyio.move_on_after(EVERY_S):
                 looks = await self.mailbox.take()

@@ -1,6 +1,6 @@
 """Completes what an event only names: a refund, a dispute or a fraud warning of a charge that no event has told of."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import chain
 
 import anyio
@@ -93,12 +93,12 @@ class Lookups(Actor[Committed]):
             with anyio.move_on_after(None if first is None else max(0.0, first[0] - monotonic())):
                 taken += await self.mailbox.take()
                 self.mailbox.done(len(taken))
-            keys = {account.tenant: account.api_key for account in self._board.accounts()}
+            accounts = self._board.accounts
             async for entries in self._unseen(taken):
                 for entry in entries:
-                    if entry.kind is Kind.EVENT and entry.tenant in keys:
+                    if entry.kind is Kind.EVENT and entry.tenant in accounts:
                         self._read(entry)
-            await self._look_up_due(keys)
+            await self._look_up_due()
 
     async def _unseen(self, taken: Sequence[object]) -> AsyncIterator[Sequence[LogEntry]]:
         told = [commit.entries for commit in taken if isinstance(commit, Committed)]
@@ -125,15 +125,15 @@ class Lookups(Actor[Committed]):
             self._known.put(key, value=True, now=self._clock.now())
             self._waiting.pop(key, None)
 
-    async def _look_up_due(self, keys: Mapping[str, str]) -> None:
+    async def _look_up_due(self) -> None:
         now = monotonic()
         for key, (until, one) in list(self._waiting.items()):
             if until > now:
                 return
             del self._waiting[key]
             self._known.put(key, value=True, now=self._clock.now())
-            if one.tenant in keys:
-                await self._look_up(one, keys[one.tenant])
+            if account := self._board.accounts.get(one.tenant):
+                await self._look_up(one, account.api_key)
 
     async def _look_up(self, one: Missing, key: str) -> None:
         api = self._apis.get(key)

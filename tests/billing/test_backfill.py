@@ -42,7 +42,8 @@ class House:
         self.account = stripe.accounts[KEY]
         self.accounts = [Account("acme", "acme-token-1", KEY)]
         self.gate = Gate(store, clock, [TENANT], archive="none")
-        self.board = Backfills(store, clock, lambda: self.accounts)
+        self.board = Backfills(store, clock)
+        self.board.reconfigure(self.accounts)
 
     async def look(self, until: Callable[[], bool] = lambda: False) -> None:
         """One round of a backfiller with a life of its own, killed as soon as `until` holds."""
@@ -252,7 +253,6 @@ async def test_asked_by_the_operator_it_begins_anew(tmp_path: Path) -> None:
         await here.look()
         await here.board.begin(["acme"], days=28)
         assert (await here.state()).in_history
-        assert here.board.asked.depth == 1
         assert await here.board.asked.take() == [Look("acme")]
         await here.look()
         state = await here.state()
