@@ -15,7 +15,7 @@ _COLUMNS = """
 """
 
 _WAITS_FOR_EARLIER = """EXISTS (
-    SELECT 1 FROM outbox AS earlier
+    SELECT 1 FROM outbox AS earlier INDEXED BY outbox_pending_by_incident
     WHERE earlier.state = 'pending' AND earlier.incident = outbox.incident AND earlier.channel = outbox.channel
         AND earlier.id < outbox.id AND earlier.attempts > 0 AND earlier.not_before > {until}
 )"""
@@ -64,7 +64,8 @@ def due(connection: sqlite3.Connection, channel: str, now: int, limit: int) -> l
     """
     rows = connection.execute(
         f"""
-        SELECT {_COLUMNS} FROM outbox JOIN tenants ON tenants.id = tenant LEFT JOIN messages USING (incident, channel)
+        SELECT {_COLUMNS} FROM outbox INDEXED BY outbox_pending_in_order
+        JOIN tenants ON tenants.id = tenant LEFT JOIN messages USING (incident, channel)
         WHERE state = 'pending' AND channel = ? AND not_before <= ? AND NOT {_WAITS_FOR_EARLIER.format(until="?")}
         ORDER BY outbox.id LIMIT ?
         """,  # noqa: S608 - constants
