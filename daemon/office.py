@@ -196,7 +196,7 @@ class Office:
 
     async def _command(self, command: str, body: Row, uid: int, **more: int) -> Row:
         incident_id = body.get("id")
-        incident = await self._store.incident(incident_id) if isinstance(incident_id, str) else None
+        incident = await self._store.incident(incident_id, tenant=None) if isinstance(incident_id, str) else None
         if incident is None:
             raise BadInput(f"no incident has the id {incident_id!r}; nightdesk incidents lists them")
         entry = NewEntry(
@@ -213,7 +213,7 @@ class Office:
             await self._store.scored(appended.seq)
         if waiting.cancelled_caught:
             raise UserError("it is written down, but the scorer has not come to it yet; see nightdesk actors")
-        changed = await self._store.incident(incident.id)
+        changed = await self._store.incident(incident.id, tenant=incident.tenant)
         return incident_row(changed or incident)
 
     async def restart(self, body: Row, uid: int) -> Row:

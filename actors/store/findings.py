@@ -122,9 +122,11 @@ def incidents(
     return [incident_of(row) for row in rows][::-1]
 
 
-def incident(connection: sqlite3.Connection, incident_id: str) -> Incident | None:
-    """By its id."""
-    row = connection.execute(f"{LOAD_INCIDENT} WHERE incidents.id = ?", (incident_id,)).fetchone()
+def incident(connection: sqlite3.Connection, incident_id: str, *, tenant: str | None) -> Incident | None:
+    """By its id, if it is this tenant's."""
+    row = connection.execute(
+        f"{LOAD_INCIDENT} WHERE incidents.id = ? AND {OF_TENANT}", (incident_id, *of_tenant(tenant))
+    ).fetchone()
     return incident_of(row) if row else None
 
 

@@ -75,8 +75,8 @@ class Store(Protocol):
     async def incidents(self, *, tenant: str | None, state: str | None = None, limit: int = 500) -> list[Incident]:
         """Oldest first."""
 
-    async def incident(self, incident_id: str) -> Incident | None:
-        """By its id."""
+    async def incident(self, incident_id: str, *, tenant: str | None) -> Incident | None:
+        """By its id, if it is this tenant's."""
 
     async def enqueue(self, notifications: Sequence[NewNotification]) -> None:
         """Put messages that belong to no incident (digest, test) into the outbox."""

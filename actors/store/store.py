@@ -322,9 +322,9 @@ class SqliteStore(Actor[Request]):
         """As `Store`: the newest `limit` of them."""
         return await self._read(partial(watch.incidents, tenant=tenant, state=state, limit=limit))
 
-    async def incident(self, incident_id: str) -> Incident | None:
+    async def incident(self, incident_id: str, *, tenant: str | None) -> Incident | None:
         """As `Store`."""
-        return await self._read(partial(watch.incident, incident_id=incident_id))
+        return await self._read(partial(watch.incident, incident_id=incident_id, tenant=tenant))
 
     async def enqueue(self, notifications: Sequence[NewNotification]) -> None:
         """As `Store`."""

@@ -38,8 +38,8 @@ async def test_findings_come_back_as_they_were_committed_also_after_a_restart(tm
         assert await store.incidents(tenant="acme", state="resolved") == [closed]
         assert await store.incidents(tenant="other") == []
         assert await store.incidents(tenant=None, limit=1) == [closed]
-        assert await store.incident("inc_2") == closed
-        assert await store.incident("inc_3") is None
+        assert await store.incident("inc_2", tenant=None) == closed
+        assert await store.incident("inc_3", tenant=None) is None
         watermark = await store.load_watch()
         assert (watermark.cursor, watermark.snapshot) == (8, Snapshot(7, parts))
         assert watermark.open_incidents == (opened,)
@@ -94,7 +94,7 @@ async def test_an_older_revision_of_an_incident_does_not_replace_a_newer_one(tmp
     async with running(tmp_path) as store:
         await store.commit_findings(found(0, incidents=(newer,)))
         await store.commit_findings(found(0, incidents=(incident(revision=2, title="older"),)))
-        assert await store.incident("inc_1") == newer
+        assert await store.incident("inc_1", tenant=None) == newer
 
 
 async def test_an_incident_is_marked_false_positive_and_the_next_one_is_not(tmp_path: Path) -> None:
