@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -97,6 +99,25 @@ def test_it_runs_from_where_pip_put_it(environment: Path) -> None:
     assert run(environment / "bin/nightdesk", "--version").stdout == f"nightdesk {__version__}\n"
     where = "import actors, config, daemon, strategies; print(actors, config, daemon, strategies)"
     assert run(environment / "bin/python", "-c", where).stdout.count(str(environment)) == len(PACKAGES)
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed")
+def test_uv_installs_it_as_a_tool(wheel: Path, tmp_path: Path) -> None:
+    """Offline: what it needs is taken for nothing, and the command starts without it."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = archive.read(name).decode()
+    needs = re.findall(r"^Requires-Dist: ([\w.-]+)[^;\n]*$", metadata, re.MULTILINE)
+    assert "aiohttp" in needs
+    (tmp_path / "overrides.txt").write_text("".join(f"{need} ; sys_platform == 'never'\n" for need in needs))
+    folders = {f"UV_{what}_DIR": str(tmp_path / what) for what in ("TOOL", "TOOL_BIN", "CACHE")}
+    command = ["uv", "tool", "install", "--offline", "--no-index", "--overrides", "overrides.txt", str(wheel)]
+    environment = {**os.environ, **folders}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert run(tmp_path / "TOOL_BIN/nightdesk", "--version").stdout == f"nightdesk {__version__}\n"
 
 
 def test_the_demo_runs_from_there(environment: Path) -> None:
