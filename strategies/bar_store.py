@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ from strategies.bars import timeframe_text
 from strategies.sessions import DAY, HOUR
 
 MANIFEST = "manifest.json"
+LOCK = "lock"
+CALENDAR = "calendar.csv"  # see calendar_file
 FORMAT = 1
 
 
@@ -180,27 +181,35 @@ class BarStore:
         self._sweep(manifest)
 
     def _sweep(self, manifest: Manifest) -> None:
-        """Remove what is not listed: what was replaced, and what a writer left that was killed."""
-        listed = {self.folder / part.folder for part in manifest.parts} | {self.folder / manifest.actions}
-        for folder in self.folder.glob("*/*/*"):
+        """Remove what is not listed: what was replaced, and what a writer left that was killed. Only what is ours."""
+        listed = {self.folder / part.folder for part in manifest.parts}
+        for folder in self.folder.glob("*/*/*.*[0-9]"):
             if folder not in listed:
-                rmtree(folder)
-        for file in self.folder.glob("actions.*.csv"):
-            if file not in listed:
+                for file in folder.glob("*.npy"):
+                    file.unlink()
+                folder.rmdir()
+        for file in self.folder.glob("actions.*[0-9].csv"):
+            if file.name != manifest.actions:
                 file.unlink()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._refuse_company()
+        file = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._sweep(self.manifest())
+            self._replace(self.manifest())  # also founds a store, so that what a killed writer leaves is in one
             yield
         except BlockingIOError:
             raise UserError(f"{self.folder}: another nightdesk is writing bars; try again in a moment") from None
         finally:
             os.close(file)
+
+    def _refuse_company(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        others = [entry for entry in self.folder.iterdir() if entry.name not in {LOCK, CALENDAR}]
+        if others and not self.is_one(self.folder):  # a store sweeps: never among the files of others
+            raise BadInput(f"{self.folder}: has other files in it, and is no bar store; name a folder for it alone")
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from config.errors import BadInput
 from strategies.bar_columns import replace_file
+from strategies.bar_store import CALENDAR
 from strategies.csv_table import parse_date, rows
 from strategies.sessions import Hours, correct, unruly
 
-FILE = "calendar.csv"
 DATE, OPEN, CLOSE = ("date",), ("open",), ("close",)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -18,7 +18,7 @@ class CalendarFile:
     """A CSV `date,open,close`, times in UTC; without them the exchange was closed. `apply` makes it count."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        self._path = folder / CALENDAR
 
     def apply(self) -> None:
         """From now on the days in the file are as it says. Raises BadInput for a file that somebody has spoilt."""

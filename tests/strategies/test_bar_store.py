@@ -168,6 +168,17 @@ def test_a_second_writer_is_turned_away_and_a_reader_keeps_what_it_has_opened(tm
     assert same(store.opened("iex", DAY).series("A"), new)
 
 
+def test_a_store_is_never_founded_among_the_files_of_others(tmp_path: Path) -> None:
+    """It sweeps away what its manifest does not list."""
+    mine = tmp_path / "my" / "own" / "thesis.2"
+    mine.mkdir(parents=True)
+    (mine / "text.npy").touch()
+    with pytest.raises(BadInput, match="has other files in it, and is no bar store"):
+        BarStore(tmp_path).add("iex", DAY, {"A": series(SESSIONS.opens)}, SOURCE)
+    assert (mine / "text.npy").exists()
+    assert not (tmp_path / "manifest.json").exists()
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 99}'])
 def test_a_damaged_manifest_is_said_in_one_line(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(damage)
