@@ -1,6 +1,6 @@
 """Whether the desk could trade as the settings say: asked of Alpaca, at start and by `nightdesk doctor`."""
 
-from actors.kernel.clock import WallClock
+from actors.kernel.clock import Clock, WallClock
 from actors.trading.alpaca.broker import AlpacaBroker, trading_url
 from actors.trading.alpaca.check import Problem, keys_of_the_other_kind, problems
 from actors.trading.alpaca.market import AlpacaMarket
@@ -15,17 +15,30 @@ def keys_of(trading: Trading) -> Keys | None:
     return Keys(trading.key_id.get_secret_value(), trading.secret_key.get_secret_value())
 
 
-async def examine(trading: Trading) -> list[Problem]:
-    """What stands in the way; empty: nothing. Imports alpaca-py."""
+def wrong_keys(trading: Trading) -> Problem | None:
+    """What can be seen of the keys without asking anyone."""
     keys = keys_of(trading)
     if keys is None:
-        return [Problem("trading.key_id, trading.secret_key", "both are needed to trade with Alpaca")]
-    if (other := keys_of_the_other_kind(keys.key_id, paper=trading.paper)) is not None:
-        return [other]
+        return Problem("trading.key_id, trading.secret_key", "both are needed (Alpaca → API Keys)")
+    return keys_of_the_other_kind(keys.key_id, paper=trading.paper)
+
+
+def ports(trading: Trading, clock: Clock) -> tuple[AlpacaMarket, AlpacaBroker]:
+    """Alpaca's data and trading, with keys that are not wrong. To be called in the loop, and closed."""
+    keys = keys_of(trading)
+    assert keys is not None  # noqa: S101 - `wrong_keys` has been asked, or the settings checked
     broker = AlpacaBroker(keys, trading_url(trading.base_url, paper=trading.paper))
     market = AlpacaMarket(
-        keys, trading.feed, WallClock(), broker.host, data_url=trading.data_url, stream_url=trading.stream_url
+        keys, trading.feed, clock, broker.host, data_url=trading.data_url, stream_url=trading.stream_url
     )
+    return market, broker
+
+
+async def examine(trading: Trading) -> list[Problem]:
+    """What stands in the way; empty: nothing. Imports alpaca-py."""
+    if (wrong := wrong_keys(trading)) is not None:
+        return [wrong]
+    market, broker = ports(trading, WallClock())
     try:
         return await problems(broker, market, trading.universe.symbols)
     finally:

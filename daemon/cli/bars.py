@@ -32,6 +32,20 @@ def register(commands: Commands) -> None:
     import_.add_argument("--json", action="store_true", help="one JSON object")
     import_.set_defaults(run=run_import)
 
+    fetch = commands.add_parser(
+        "fetch-bars",
+        help="history from Alpaca into the bar store",
+        description="Fetches what the bar store lacks of whole sessions, raw, with the splits and dividends of that "
+        "time, by the keys and the feed of the config. After a break it goes on where it was; what is there is not "
+        "fetched again. Alpaca's limit of requests is kept to.",
+    )
+    fetch.add_argument("--tickers", metavar="X,Y", help="symbols (default: trading.universe.symbols)")
+    fetch.add_argument("--period", default="1y", help="how far back: 90d, 12w, 2y, or a first date (%(default)s)")
+    fetch.add_argument("--timeframe", default="15m", metavar="T", help="1m, 5m, 15m, 30m or 1d (%(default)s)")
+    add_store_options(fetch)
+    fetch.add_argument("--json", action="store_true", help="one JSON object")
+    fetch.set_defaults(run=run_fetch)
+
     data = commands.add_parser("data", help="what the bar store holds").add_subparsers(metavar="COMMAND", required=True)
     status = data.add_parser(
         "status",
@@ -56,6 +70,13 @@ def run_import(arguments: argparse.Namespace) -> int:
     from daemon.cli import bars_import  # noqa: PLC0415 - numpy is for this command, not for --help
 
     return bars_import.run(arguments)
+
+
+def run_fetch(arguments: argparse.Namespace) -> int:
+    """Fetch bars, splits and dividends."""
+    from daemon.cli import bars_fetch  # noqa: PLC0415 - as run_import, and alpaca-py
+
+    return bars_fetch.run(arguments)
 
 
 def run_status(arguments: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ async def _of_the_market(market: AlpacaMarket, symbols: Collection[str]) -> list
         quoted = {quote.symbol for quote in await market.quotes(symbols)}
         strangers = await market.unknown(set(symbols) - quoted)
     except Refused as error:
-        return [Problem("trading.feed", f"{market.feed}: {error}; the free plan has iex")]
+        return [Problem("trading.feed", f"{market.asked_feed}: {error}; the free plan has iex")]
     except Unreachable as error:
         return [Problem("trading.data_url", f"{error}; check the address and the network", passing=True)]
     if not strangers:

@@ -1,8 +1,11 @@
 """Alpaca's market data behind the fence's port: one stream, and REST for what the stream did not bring."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from operator import attrgetter
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -12,6 +15,7 @@ from actors.trading.alpaca.line import Line, Patience
 from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
 from actors.trading.hours import Hours, rfc3339
 from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session, SplitDay
+from strategies.adjustments import Action
 from strategies.sessions import DAY, HOUR, MINUTE
 
 DATA_URL = "https://data.alpaca.markets"
@@ -44,8 +48,12 @@ class AlpacaMarket:
         deadline_s: float = DEADLINE_S,
         patience: Patience | None = None,
     ) -> None:
-        """`trading` is the host that has the calendar; the URLs override Alpaca's own."""
-        self.feed = feed
+        """`trading` is the host that has the calendar; the URLs override Alpaca's own.
+
+        What another host than Alpaca's gives is recorded as synthetic, whatever feed it was asked for.
+        """
+        self.feed = feed if _is_alpacas(data_url or DATA_URL) else "synthetic"
+        self.asked_feed = feed
         self._keys = keys
         self._clock = clock
         self._trading = trading
@@ -116,7 +124,7 @@ class AlpacaMarket:
         self, symbols: Collection[str], timeframe: int, start: int, end: int
     ) -> AsyncIterator[Sequence[Bar]]:
         """As `history`, page by page: by symbol, then time."""
-        delayed = self.feed == "delayed_sip"
+        delayed = self.asked_feed == "delayed_sip"
         end = min(end, self._clock.now() - timeframe - (DELAY if delayed else 0) + 1)
         query: dict[str, Any] = {
             "symbols": ",".join(sorted(symbols)),
@@ -124,7 +132,7 @@ class AlpacaMarket:
             "start": rfc3339(start),
             "end": rfc3339(end - 1),  # included
             "adjustment": "raw",
-            "feed": "sip" if delayed else self.feed,
+            "feed": "sip" if delayed else self.asked_feed,
             "limit": PAGE,
         }
         if not symbols or start >= end:
@@ -143,7 +151,7 @@ class AlpacaMarket:
 
     async def quotes(self, symbols: Collection[str]) -> list[Quote]:
         """The newest quote of each symbol that has one."""
-        query = {"symbols": ",".join(sorted(symbols)), "feed": self.feed}
+        query = {"symbols": ",".join(sorted(symbols)), "feed": self.asked_feed}
         answer = await self._data.get("/stocks/quotes/latest", query)
         found = (reading.quote(symbol, one) for symbol, one in (answer.get("quotes") or {}).items())
         return [quote for quote in found if quote is not None]
@@ -154,19 +162,32 @@ class AlpacaMarket:
         return [reading.session(day) for day in answer]
 
     async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
-        """Splits whose first day lies from date to date, both included."""
-        query: dict[str, Any] = {
-            "symbols": ",".join(sorted(symbols)),
-            "types": "forward_split,reverse_split",
-            "start": first,
-            "end": last,
-            "limit": ACTIONS_PAGE,
-        }
-        found: list[SplitDay] = []
+        """The splits on the dates from first to last, both included."""
+        announced = await self._announced("forward_split,reverse_split", symbols, first, last)
+        return [reading.split(one) for one in announced]
+
+    async def actions(self, symbols: Collection[str], first: str, last: str) -> list[Action]:
+        """Splits and cash dividends on the dates from first to last, both included."""
+        days: dict[tuple[str, str], Action] = {}
+        for split in await self.splits(symbols, first, last):
+            days[split.symbol, split.date] = Action(split.symbol, date.fromisoformat(split.date), split=split.ratio)
+        for one in await self._announced("cash_dividend", symbols, first, last):
+            paid = reading.dividend(one)
+            place = paid.symbol, paid.date.isoformat()
+            day = days.get(place, replace(paid, dividend=0.0))
+            days[place] = replace(day, dividend=day.dividend + paid.dividend)  # two may have one day
+        return sorted(days.values())
+
+    async def _announced(self, types: str, symbols: Collection[str], first: str, last: str) -> list[Mapping[str, Any]]:
+        query: dict[str, Any] = {"symbols": ",".join(sorted(symbols)), "types": types, "start": first, "end": last}
+        found: list[Mapping[str, Any]] = []
         while True:
-            answer = await self._data.get("/corporate-actions", query, version="v1")
+            try:
+                answer = await self._data.get("/corporate-actions", query | {"limit": ACTIONS_PAGE}, version="v1")
+            except NotFound:
+                return found  # a local exchange that has none
             for several in (answer.get("corporate_actions") or {}).values():
-                found += (reading.split(one) for one in several)
+                found += several
             if not (token := answer.get("next_page_token")):
                 return found
             query["page_token"] = token
@@ -183,6 +204,10 @@ class AlpacaMarket:
                 if not asset.get("tradable", True):
                     missing.append(symbol)
         return missing
+
+
+def _is_alpacas(url: str) -> bool:
+    return f".{urlsplit(url).hostname}".endswith(".alpaca.markets")
 
 
 def _timeframe(length: int) -> str:

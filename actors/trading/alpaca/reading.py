@@ -19,6 +19,7 @@ from actors.trading.ports import (
     SplitDay,
     Unreachable,
 )
+from strategies.adjustments import Action
 from strategies.bars import RAW_UNITS_PER_DOLLAR
 from strategies.sessions import NEW_YORK
 
@@ -82,6 +83,14 @@ def split(data: Json) -> SplitDay:
         return SplitDay(str(data["symbol"]), date.fromisoformat(data["ex_date"]).isoformat(), ratio)
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise Unreachable("a split makes no sense") from error
+
+
+def dividend(data: Json) -> Action:
+    """A cash dividend. Raises Unreachable when it makes no sense."""
+    try:
+        return Action(str(data["symbol"]), date.fromisoformat(data["ex_date"]), dividend=_number(data["rate"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreachable("a dividend makes no sense") from error
 
 
 def order(data: Json) -> OrderReport:
