@@ -72,6 +72,20 @@ class AccountOffice:
             await self._save(tenant.name, fields)
         return {"name": tenant.name, "address": address_of(fields), "waiting": not fields["webhook_secrets"]}
 
+    async def change(self, body: Row, uid: int) -> Row:
+        """Other settings for one of the database; of thresholds those that are named, null: the common one again."""
+        del uid
+        wanted = body.get("settings")
+        if not isinstance(wanted, dict) or wanted.keys() & {"name", "token", "webhook_secrets"}:
+            raise BadInput("settings: expected keys and values, of other things than name, token and secrets")
+        async with self._one_at_a_time:
+            fields = await self._own(body.get("name"))
+            alerts = {**fields.get("alerts", {}), **wanted.get("alerts", {})}
+            changed = {**fields, **wanted, "alerts": {key: value for key, value in alerts.items() if value is not None}}
+            checked(changed, self._configured())
+            await self._save(fields["name"], changed)
+        return {"name": fields["name"], "changed": sorted(wanted)}
+
     async def rotate(self, body: Row, uid: int) -> Row:
         """A new signing secret; the one before stays good until the next, unless it is to be dropped at once."""
         del uid

@@ -65,6 +65,7 @@ class Control(Actor[None]):
             "/test-alert": self._office.test_alert,
             "/dead-letters/replay": self._office.revive,
             "/tenants/add": self._accounts.add,
+            "/tenants/change": self._accounts.change,
             "/tenants/rotate-secret": self._accounts.rotate,
             "/tenants/remove": self._accounts.remove,
             "/tenants/register-endpoint": self._accounts.register_endpoint,

@@ -60,10 +60,11 @@ _COLUMNS = "name, since, history_until, compared, fetched, stored, missed, misse
 class Accounts:
     """The store's part for tenants and their Stripe accounts: `store.accounts`. Writes are durable when they return."""
 
-    def __init__(self, change: Changes, read: Reads, log: Callable[[], Log]) -> None:
+    def __init__(self, change: Changes, read: Reads, log: Callable[[], Log], room: Callable[[], None]) -> None:
         self._change = change
         self._read = read
         self._log = log
+        self._room = room  # raises StoreUnavailable where the disk has none for events
 
     async def tenants(self) -> list[StoredTenant]:
         """All of them, by name."""
@@ -91,6 +92,7 @@ class Accounts:
         False, and nothing is done, where it was not compared up to `after`: it has begun anew, or is removed. Raises
         ValueError or TypeError for events that cannot be kept.
         """
+        self._room()
         packed = [Packed(entry) for entry in entries]
         span = (after, compared)
         return await self._change(partial(_fill, log=self._log(), tenant=tenant, entries=packed, span=span, at=at))

@@ -60,6 +60,8 @@ _CHANGES_PER_PAGE = 16
 
 BALLAST_BYTES = 64 << 20
 
+NEARLY_FULL = "the disk is nearly full: no more events until there is room"
+
 
 class SqliteStore(Actor[Request]):
     """`Store` on SQLite. Its failure ends the process: start it with Restart.NEVER and a rejecting mailbox.
@@ -98,7 +100,7 @@ class SqliteStore(Actor[Request]):
         self._shelves = ShelfReader(self._path)
         self.desk = DeskLog(self._change, self._read)
         self.digests = Digests(self._change, self._read)
-        self.accounts = Accounts(self._change, self._read, lambda: self._writer.log)
+        self.accounts = Accounts(self._change, self._read, lambda: self._writer.log, self._require_room)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -161,8 +163,12 @@ class SqliteStore(Actor[Request]):
         if not self._ballast.missing or self._ballast.recover():
             return requests
         events = [one for one in requests if isinstance(one, Append) and one.entry.kind is Kind.EVENT]
-        _refuse(events, "the disk is nearly full: no more events until there is room")
+        _refuse(events, NEARLY_FULL)
         return [request for request in requests if not request.done.done()]
+
+    def _require_room(self) -> None:
+        if self._ballast.missing:
+            raise StoreUnavailable(NEARLY_FULL)
 
     async def _commit(self, requests: Sequence[Request]) -> None:
         if files_of(self._path) != self._files:

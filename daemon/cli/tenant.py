@@ -24,16 +24,11 @@ def register(commands: Commands) -> None:
     add_ = command(actions, "add", add, "watch one more Stripe account, under an address nobody can guess")
     add_.add_argument("name", help="a short name for it")
     add_.add_argument("--secret-from", metavar="VARIABLE", help="the variable that holds the signing secret")
-    add_.add_argument(
-        "--api-key-from",
-        metavar="VARIABLE",
-        help="the variable that holds a restricted key: with it, a month of history is fetched and nothing is missed",
-    )
-    add_.add_argument("--channel", action="append", metavar="NAME", help="tell only this one; may be repeated")
-    add_.add_argument(
-        "--alert", action="append", metavar="KEY=VALUE", default=[], help="as in billing.alerts; may be repeated"
-    )
+    _add_settings(add_)
     command(actions, "list", list_, "the tenants of the config file and of the database, without their secrets")
+    change_ = command(actions, "change", change_settings, "other thresholds, channels, limits or keys for a tenant")
+    change_.add_argument("name")
+    _add_settings(change_)
     rotate_ = command(actions, "rotate-secret", rotate, "a new signing secret; the old one stays good while it rolls")
     rotate_.add_argument("name")
     rotate_.add_argument("--secret-from", metavar="VARIABLE", help="the variable that holds the new signing secret")
@@ -52,18 +47,42 @@ def register(commands: Commands) -> None:
     )
 
 
-def add(arguments: argparse.Namespace) -> int:
-    """Without a signing secret the tenant waits for one."""
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--api-key-from",
+        metavar="VARIABLE",
+        help="the variable that holds a restricted key: with it, a month of history is fetched and nothing is missed",
+    )
+    parser.add_argument("--channel", action="append", metavar="NAME", help="tell only this one; may be repeated")
+    parser.add_argument(
+        "--alert",
+        action="append",
+        metavar="KEY=VALUE",
+        default=[],
+        help="a threshold, as in billing.alerts; may be repeated; without a VALUE: as for all",
+    )
+    parser.add_argument("--rate-limit", type=float, metavar="N", help="events a second, beyond which it is told 429")
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
-    given = ask_secret(f"{SIGNING}; empty: later", arguments.secret_from, optional=True)
-    if given:
-        settings["webhook_secrets"] = [given]
     if arguments.api_key_from:
         settings["api_key"] = from_variable("--api-key-from", arguments.api_key_from)
     if arguments.channel:
         settings["channels"] = arguments.channel
     if arguments.alert:
         settings["alerts"] = dict(alert(text) for text in arguments.alert)
+    if arguments.rate_limit is not None:
+        settings["rate_limit"] = {"per_second": arguments.rate_limit}
+    return settings
+
+
+def add(arguments: argparse.Namespace) -> int:
+    """Without a signing secret the tenant waits for one."""
+    settings = _settings(arguments)
+    given = ask_secret(f"{SIGNING}; empty: later", arguments.secret_from, optional=True)
+    if given:
+        settings["webhook_secrets"] = [given]
     answer = connect(arguments).post("/tenants/add", {"name": arguments.name, "settings": settings})
     if arguments.json:
         emit(answer)
@@ -112,6 +131,14 @@ def list_(arguments: argparse.Namespace) -> int:
         "no tenant is known; nightdesk tenant add NAME adds one",
     )
     return 0
+
+
+def change_settings(arguments: argparse.Namespace) -> int:
+    """What is not given stays as it is."""
+    settings = _settings(arguments)
+    if not settings:
+        raise BadInput("what is to be changed? see nightdesk tenant change --help")
+    return change(arguments, "/tenants/change", {"name": arguments.name, "settings": settings}, "{name} is changed")
 
 
 def rotate(arguments: argparse.Namespace) -> int:

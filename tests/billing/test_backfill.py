@@ -258,3 +258,19 @@ async def test_asked_by_the_operator_it_begins_anew(tmp_path: Path) -> None:
         state = await here.state()
         assert (state.fetched, state.stored) == (4, 0)
         assert len(await here.events()) == 4
+
+
+async def test_on_a_disk_that_is_nearly_full_nothing_is_fetched_and_later_all_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the room is for alarms."""
+    async with house(tmp_path) as here:
+        wanted = here.happened(NOW_S - DAY, 3)
+        ballast = here.store._ballast
+        ballast.give_up()
+        with monkeypatch.context() as full:
+            full.setattr(ballast, "recover", lambda: False)
+            await here.look()
+        assert await here.events() == []
+        await here.look()
+        assert [entry.data["id"] for entry in await here.events()] == wanted

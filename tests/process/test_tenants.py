@@ -84,6 +84,44 @@ def test_a_secret_rolls_and_the_old_one_is_good_until_the_next(tmp_path: Path, m
         assert good() == [4]
 
 
+def test_settings_change_one_by_one_and_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not named stays; a threshold without a value is the common one again."""
+    monkeypatch.setenv("NEW_SECRET", "whsec_1")
+    monkeypatch.setenv("NEW_KEY", "rk_test_1")
+    with running(tmp_path, {"alerts": {"channels": [{"name": "terminal", "type": "console"}]}}) as daemon:
+        address = added(daemon, "globex", "--alert", "customer_decline_count=2", "--channel", "terminal")
+        change = ("change", "globex", "--alert", "refund_spike_count=8", "--rate-limit", "0.001")
+        assert tenant(daemon, *change) == (0, ["globex is changed"])
+        row = listed(daemon)["globex"]
+        assert row["alerts"] == {"customer_decline_count": 2, "refund_spike_count": 8}
+        assert (row["channels"], row["api_key"]) == (["terminal"], False)
+        tenant(daemon, "change", "globex", "--alert", "refund_spike_count=", "--api-key-from", "NEW_KEY")
+        row = listed(daemon)["globex"]
+        assert (row["alerts"], row["api_key"]) == ({"customer_decline_count": 2}, True)
+        assert deliver(daemon, address, "whsec_1") == 200
+        assert "rk_test_1" not in daemon.log()
+
+
+def test_what_a_connected_account_does_is_its_own(tmp_path: Path) -> None:
+    """One declines card after card, on an endpoint of acme's; asked for acme, both are shown."""
+    with running(tmp_path) as daemon:
+        for account in ("acct_1", "acct_2"):
+            for _ in range(3):
+                daemon.deliver(charge(customer="cus_1", failed=True) | {"account": account})
+        daemon.settled()
+        assert daemon.incidents("decline_spike") == []
+        for _ in range(2):
+            daemon.deliver(charge(customer="cus_1", failed=True) | {"account": "acct_2"})
+        daemon.settled()
+        assert [incident["tenant"] for incident in daemon.incidents("decline_spike")] == ["acme/acct_2"]
+        assert daemon.sink.next()["tenant"] == "acme/acct_2"
+        for asked, events in (("acme", 8), ("acme/acct_1", 3), ("acme/acct_2", 5)):
+            _, lines = nightdesk("events", "--tenant", asked, "--json", "--socket", daemon.socket)
+            assert len(lines) == events
+        code, lines = nightdesk("events", "--tenant", "acme/acct_3", "--socket", daemon.socket)
+        assert (code, lines) == (2, ["nightdesk: no tenant is named 'acme/acct_3'; there are: acme"])
+
+
 def test_a_removed_tenant_is_unknown_at_once_and_what_was_stored_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +164,8 @@ def test_a_tenant_without_a_secret_waits_for_it(tmp_path: Path, monkeypatch: pyt
         (["add", "beta", "--alert", "refund_spike_count=lots"], "alerts.refund_spike_count:"),
         (["add", "beta", "--secret-from", "NO_SUCH"], "--secret-from: the environment variable NO_SUCH is not set"),
         (["rotate-secret", "beta"], "the signing secret is missing"),
+        (["change", "acme", "--rate-limit", "5"], "tenant acme stands in the config file"),
+        (["change", "acme"], "what is to be changed?"),
     ],
     ids=" ".join,
 )
