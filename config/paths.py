@@ -6,6 +6,9 @@ from pathlib import Path
 SYSTEM_DATA_DIR = Path("/var/lib/nightdesk")
 SYSTEM_SOCKET = Path("/run/nightdesk/control.sock")
 
+BARS = "bars"
+"""The folder of the bar store, in the data directory."""
+
 
 def default_data_dir() -> Path:
     """systemd's StateDirectory, else the user's own state folder."""

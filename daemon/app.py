@@ -329,7 +329,7 @@ def run_daemon(settings: Settings, config: Path | None, only: Sequence[str] = ()
 
     Raises UserError where the user can mend it; 1: the store failed, and the log says why.
     """
-    open_desk = desk_start.opener(settings.trading, only)
+    open_desk = desk_start.opener(settings, only)
     clock = WallClock()
     logs = Logs(settings.logging.level, settings.logging.format, clock)
     with sockets(settings) as (public, control):

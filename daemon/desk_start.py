@@ -5,24 +5,24 @@ from collections.abc import Sequence
 import structlog
 
 from config.errors import BadInput
-from config.settings import Trading
+from config.settings import Settings, Trading
 from daemon.desk_office import OpenDesk
 
 log = structlog.get_logger()
 
 
-def opener(trading: Trading, only: Sequence[str] = ()) -> "OpenDesk | None":
+def opener(settings: Settings, only: Sequence[str] = ()) -> "OpenDesk | None":
     """What makes the desk, with all strategies of the settings or `only` some; None: nothing is traded.
 
     Raises BadInput for what cannot be traded as it is said.
     """
-    if not trading.enabled:
+    if not settings.trading.enabled:
         if only:
             raise BadInput("--strategy: nothing is traded; set trading.enabled")
         return None
     from daemon.trading import opener_of  # noqa: PLC0415 - numpy, which the billing watch does without
 
-    return opener_of(trading, only)
+    return opener_of(settings, only)
 
 
 async def check(trading: Trading) -> None:

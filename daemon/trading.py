@@ -17,6 +17,7 @@ from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.venue import Venue
 from actors.store.alarm import Alarm
 from actors.store.protocol import Store
+from actors.trading.archive import Archive
 from actors.trading.broker import BrokerDesk
 from actors.trading.feed import Feed, feed_box
 from actors.trading.hours import Hours
@@ -29,9 +30,12 @@ from actors.trading.standing import Standing
 from actors.trading.trader import Trader
 from actors.trading.warmup import Need
 from config import settings as said
+from config.paths import BARS
 from daemon.desk_office import OpenDesk
 from daemon.desk_plan import Chosen, DeskPlan, plan
 from daemon.own_exchange import OwnExchange
+from strategies.bar_store import BarStore
+from strategies.calendar_file import CalendarFile
 
 OWN_CAPITAL = 100_000.0
 """Dollars that a strategy begins with on the simulated exchange, where none are said."""
@@ -56,16 +60,20 @@ class TradingDesk:
         clock: Clock,
         alarm: Callable[[Alarm], object],
         exchange: Callable[[], Actor[Any]] | None = None,
+        history: BarStore | None = None,
     ) -> None:
-        """`exchange` makes what plays the market, where that is in the process."""
+        """`exchange` makes what plays the market, where that is in the process.
+
+        Into `history` go every night's bars, and what the broker's calendar says; without it they stay in the log.
+        """
         self.plan = desk_plan
         self.board, self.standing = QuoteBoard(), Standing()
         self.runners: dict[str, Runner] = {}
         self._trading = trading
         self._market, self._broker = ports
         self._store, self._clock, self._alarm = store, clock, alarm
-        self._exchange = exchange
-        self._hours = Hours(self._market)
+        self._exchange, self._history = exchange, history
+        self._hours = Hours(self._market, CalendarFile(history.folder).heed if history else None)
         self._mailboxes: dict[str, Mailbox[Any]] = {
             name: desk_mailbox() for name in ("broker", "risk", *(chosen.name for chosen in desk_plan.strategies))
         }
@@ -81,6 +89,9 @@ class TradingDesk:
         yield child("feed", self._make_feed, mailbox=feed_box())
         yield child("broker", self._make_broker, mailbox=self._mailboxes["broker"], stop_s=5, stuck_s=FOLD_S)
         yield child("risk", self._make_risk, mailbox=self._mailboxes["risk"], stuck_s=FOLD_S)
+        if (history := self._history) is not None:
+            symbols = self.plan.symbols
+            yield child("archive", lambda: Archive(self._store.desk, history, self._clock, self._market, symbols))
         for chosen in self.plan.strategies:
             yield child(
                 f"strategy:{chosen.name}",
@@ -164,23 +175,25 @@ class TradingDesk:
             mailbox.offer(Quoted())
 
 
-def opener_of(trading: said.Trading, only: Sequence[str]) -> OpenDesk:
+def opener_of(settings: said.Settings, only: Sequence[str]) -> OpenDesk:
     """What opens the desk that the settings describe. Raises BadInput where they cannot be traded."""
-    desk_plan = plan(trading, only)
+    trading = settings.trading
+    desk_plan, history = plan(trading, only), BarStore(settings.data_dir / BARS)
+    CalendarFile(history.folder).apply()
 
     def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
         if trading.broker == "simulated":
             cash = (trading.capital_per_strategy or OWN_CAPITAL) * len(desk_plan.strategies)
             # Its seed is in the ids of its executions, which must not be those of an earlier life.
             venue = Venue(Synthetic(desk_plan.symbols), clock, seed=clock.now(), cash=cash, costs=desk_plan.costs)
-            return on_venue(desk_plan, trading, venue)(store, clock, alarm)
+            return on_venue(desk_plan, trading, venue, history)(store, clock, alarm)
         ports = _alpaca(trading, clock)
-        return TradingDesk(desk_plan, trading, ports, store=store, clock=clock, alarm=alarm)
+        return TradingDesk(desk_plan, trading, ports, store=store, clock=clock, alarm=alarm, history=history)
 
     return open_desk
 
 
-def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue) -> OpenDesk:
+def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue, history: BarStore | None = None) -> OpenDesk:
     """What opens a desk that trades on an exchange in the process."""
 
     def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
@@ -192,6 +205,7 @@ def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue) -> OpenDe
             clock=clock,
             alarm=alarm,
             exchange=lambda: OwnExchange(venue, store),
+            history=history,
         )
 
     return open_desk

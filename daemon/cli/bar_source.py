@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from config.errors import BadInput
+from config.paths import BARS
 from strategies.adjustments import SPLITS, adjusted
 from strategies.bar_files import read_bars
 from strategies.bar_gates import doubts
@@ -21,7 +22,6 @@ from strategies.universe import restrict
 STORE = Path("store")
 """As a value of --bars: the store in the data directory."""
 
-FOLDER = "bars"
 DOUBTS_SHOWN = 5
 
 
@@ -30,7 +30,7 @@ def store_of(folder: Path | None, config: Path | None) -> BarStore:
     if folder is None:
         from config.load import load  # noqa: PLC0415 - pydantic is for those who have not said which folder
 
-        folder = load(config).data_dir / FOLDER
+        folder = load(config).data_dir / BARS
     return BarStore(folder)
 
 

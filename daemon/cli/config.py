@@ -76,7 +76,7 @@ def check(arguments: argparse.Namespace) -> int:
     from daemon import desk_start  # noqa: PLC0415 - as above
 
     try:
-        desk_start.opener(load(arguments.config).trading)
+        desk_start.opener(load(arguments.config))
     except BadInput as error:
         print(f"nightdesk: {error}", file=sys.stderr)
         return 1
