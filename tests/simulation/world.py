@@ -9,7 +9,9 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from actors.alerts.channels.base import Outcome, RateLimit, RetryLater, Sent
 from actors.alerts.dispatcher import Dispatcher, Wake
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Route, Routing
+from actors.billing.digest import Digest
 from actors.billing.scorer import Scorer
 from actors.billing.signature import sign
 from actors.billing.ticker import Ticker
@@ -42,6 +45,8 @@ START = shop.START * SECOND
 LATEST_S = 6 * 3600
 SENDERS = 3
 PATIENCE_S = 12 * 3600.0
+DIGEST_S = 1800.0
+ROUTING = Routing(tuple(Route(name, for_people=False) for name in CHANNELS), digests=True)
 
 _graveyard: list[Any] = []
 """Loops and tasks of ended lives. A killed process runs no `finally`, so nothing here may ever be collected."""
@@ -181,7 +186,18 @@ class Life:
                 outbox[name].offer(Wake())
 
         def scorer() -> Scorer:
-            return Scorer(self._store, Watch(book()), clock, wake)
+            self._watch = Watch(book())
+            return Scorer(self._store, self._watch, clock, wake)
+
+        def digest() -> Digest:
+            return Digest(
+                self._store,
+                clock,
+                every_s=DIGEST_S,
+                audience=lambda: ROUTING,
+                tenants=lambda: self._watch.tenants,
+                wake=wake,
+            )
 
         def dispatcher(name: str) -> Dispatcher:
             channel = FaultyChannel(name, self._world, clock)
@@ -194,6 +210,7 @@ class Life:
             *(child(name, lambda name=name: dispatcher(name), mailbox=outbox[name]) for name in CHANNELS),  # type: ignore[misc]
             child("scorer", scorer, mailbox=commits, intensity=50),
             child("ticker", lambda: Ticker(self._store, clock), intensity=50),
+            child("digest", digest, intensity=50),
         )
         tenders = Supervisor(tree, clock=clock, rng=self._world.rng)
 
@@ -255,11 +272,12 @@ class Life:
             if connection is not None:
                 connection.close()
         if self._store._lock is not None:
-            self._store._lock.release()
+            with suppress(OSError):  # it was on its way out, and has let go of it already
+                self._store._lock.release()
 
 
 def book() -> IncidentBook:
-    return IncidentBook(Routing(tuple(Route(name, for_people=False) for name in CHANNELS)))
+    return IncidentBook(ROUTING)
 
 
 def _story(rng: Random) -> list[shop.Event]:
@@ -296,7 +314,13 @@ class Remains:
     log: list[LogEntry]
     incidents: list[Incident]
     outbox: list[tuple[str, str]]
+    digests: dict[str, list[dict[str, Any]]]  # by channel, the evidence of each
     dead_letters: list[DeadLetter]
+
+
+def _digests(database: sqlite3.Connection, channel: str) -> list[dict[str, Any]]:
+    rows = database.execute("SELECT payload FROM outbox WHERE kind = 'digest' AND channel = ? ORDER BY id", (channel,))
+    return [orjson.loads(payload)["evidence"] for (payload,) in rows]
 
 
 async def reopened(world: World) -> Remains:
@@ -311,6 +335,7 @@ async def reopened(world: World) -> Remains:
             log=await store.read_log(0, 1_000_000),
             incidents=await store.incidents(tenant=None, limit=100_000),
             outbox=await driver.read(lambda db: db.execute("SELECT channel, key FROM outbox").fetchall()),
+            digests={name: await driver.read(partial(_digests, channel=name)) for name in CHANNELS},
             dead_letters=await store.dead_letters(),
         )
     finally:
