@@ -167,7 +167,7 @@ class SqliteStore(Actor[Request]):
         return [request for request in requests if not request.done.done()]
 
     def _require_room(self) -> None:
-        if self._ballast.missing:
+        if self._ballast.missing and not self._ballast.recover():
             raise StoreUnavailable(NEARLY_FULL)
 
     async def _commit(self, requests: Sequence[Request]) -> None:
