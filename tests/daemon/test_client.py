@@ -5,11 +5,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from daemon import __version__
 from daemon.cli import main
+
+
+def iter_head(request: BinaryIO) -> Iterator[bytes]:
+    """Its lines up to the empty one: a client that is cut short while it speaks would not hear the answer."""
+    while line := request.readline().strip():
+        yield line
 
 
 @contextmanager
@@ -21,8 +28,11 @@ def answering(path: Path, *head: str, body: bytes = b"{}") -> Iterator[None]:
 
         def answer() -> None:
             connection, _ = listening.accept()
-            with connection:
-                connection.recv(65536)
+            with connection, connection.makefile("rb") as request:
+                said = {
+                    name.lower(): value for name, _, value in (line.partition(b": ") for line in iter_head(request))
+                }
+                request.read(int(said.get(b"content-length", 0)))
                 lines = [*head, f"Content-Length: {len(body)}", "", ""]
                 connection.sendall("\r\n".join(lines).encode() + body)
 
