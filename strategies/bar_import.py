@@ -1,6 +1,6 @@
 """Recorded bars into the store, through the gates; all of them or none."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -50,14 +50,16 @@ def import_bars(
     accept: Collection[str],
     at: str,
     by: str,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Imported:
     """Check every row of a file or folder and merge it into the store. `accept` names gates to pass all the same.
 
-    `at` and `by` say when it is imported and who answers for it. Raises Refused, and BadInput for what is no file of
-    bars.
+    `at` and `by` say when it is imported and who answers for it; `progress` is told what is being done. Raises Refused,
+    and BadInput for what is no file of bars.
     """
+    progress("reading")
     batch = _batch(store, path, feed, timeframe, actions)
-    said = _said(batch)
+    said = _said(batch, progress)
     if conflicts := _conflicts(store.actions(), actions):
         said[CHANGED] = [*conflicts, *said.get(CHANGED, ())]
     if refusing := {gate: lines for gate, lines in said.items() if gate not in accept}:
@@ -68,6 +70,7 @@ def import_bars(
         )
     series = {symbol: batch.series(code) for code, symbol in enumerate(batch.symbols)}
     source = Source(str(path.resolve()), at, by, said)
+    progress("writing")
     store.add(feed, batch.timeframe, series, source, actions)
     bars = sum(len(one) for one in series.values())
     return Imported(feed, batch.timeframe, tuple(batch.symbols), bars, len(actions), said)
@@ -104,10 +107,11 @@ def _batch(store: BarStore, path: Path, feed: str, length: int | None, actions: 
     )
 
 
-def _said(batch: Batch) -> dict[str, list[str]]:
+def _said(batch: Batch, progress: Callable[[str], None]) -> dict[str, list[str]]:
     """What each gate says that says something."""
     said = {}
     for name, gate in GATES.items():
+        progress(f"gate {name}")
         if found := sorted(gate(batch)):
             lines = [f"{batch.locate(row)}: {name}: {text}" for row, text in found[:LINES]]
             said[name] = lines + [f"{name}: {len(found) - LINES} more such rows"] * (len(found) > LINES)

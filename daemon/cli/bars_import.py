@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
                 accept=arguments.accept,
                 at=time_text(WallClock().now()),
                 by=getpass.getuser(),
+                progress=_show,
             )
+    _show("")
     if arguments.json:
         timeframe = timeframe_text(imported.timeframe) if imported.timeframe else None
         emit(asdict(imported) | {"feed": imported.feed or None, "timeframe": timeframe, "store": str(store.folder)})
@@ -58,9 +60,15 @@ def _lines_told() -> Iterator[None]:
     try:
         yield
     except Refused as refused:
+        _show("")
         for line in refused.lines:
             print(f"nightdesk: {line}", file=sys.stderr)
         raise
+
+
+def _show(what: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\033[K{what}", end="\r", file=sys.stderr, flush=True)
 
 
 def _tell(imported: Imported, folder: str) -> None:
