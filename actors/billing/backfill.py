@@ -4,6 +4,7 @@ The first time that is a month of history, from which the watch learns; later wh
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import anyio
 import structlog
@@ -17,7 +18,7 @@ from actors.kernel.frozen import frozen
 from actors.kernel.mailbox import Mailbox, conflate
 from actors.store.accounts import HISTORY, MISSED, Backfill
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import Kind, NewEntry
+from actors.store.records import BELOW, Kind, NewEntry
 
 log = structlog.get_logger()
 
@@ -36,11 +37,15 @@ ASKED_MAX = 1024
 
 @frozen
 class Account:
-    """A Stripe account that may be asked. `token`: of the address that its webhooks are sent to."""
+    """A Stripe account that may be asked. `token`: of the address that its webhooks are sent to.
+
+    `connected`: the key is that of the platform above it.
+    """
 
     tenant: str
     token: str | None
     api_key: str
+    connected: str | None = None
 
 
 @frozen
@@ -160,6 +165,9 @@ class Backfiller(Actor[Look]):
         async def work() -> None:
             for account in waiting:
                 await self._compare(account)
+                for tenant in await self._store.accounts.connected(account.tenant):
+                    below = tenant.removeprefix(account.tenant + BELOW)
+                    await self._compare(Account(tenant, account.token, account.api_key, connected=below))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(min(ABREAST, len(accounts))):
@@ -172,6 +180,9 @@ class Backfiller(Actor[Look]):
             await self._fetch(api, account.tenant, deliveries)
             probe = deliveries.probe
         except NotAllowed as error:
+            if account.connected is not None:
+                log.info("account_not_asked", tenant=account.tenant, reason=str(error))  # few platforms may
+                return
             probe = Probe(Verdict.NOT_ALLOWED, str(error))
         except (Unreachable, Wrong) as error:
             probe = Probe(Verdict.UNREACHABLE, str(error))
@@ -184,17 +195,18 @@ class Backfiller(Actor[Look]):
     def _api(self, account: Account) -> StripeApi:
         key, api = self._apis.get(account.tenant, ("", None))
         if api is None or key != account.api_key:
-            api = StripeApi(account.api_key, self._session, self._clock, self._rng, base=self._base)
+            ours = (account.api_key, self._session, self._clock, self._rng)
+            api = StripeApi(*ours, base=self._base, account=account.connected)
             self._apis[account.tenant] = (account.api_key, api)
         return api
 
     async def _deliveries(self, api: StripeApi, account: Account) -> Deliveries:
         now_s = self._clock.now() // SECOND
         undelivered = await api.events(now_s - UNDELIVERED_S, now_s - GRACE_S, undelivered=True)
-        try:
-            endpoints = await api.endpoints()
-        except NotAllowed:
-            endpoints = None  # the events matter more, and those it may read
+        endpoints = None
+        with suppress(NotAllowed):  # the events matter more, and those it may read
+            if account.connected is None:  # its events come to the endpoint of the platform
+                endpoints = await api.endpoints()
         ids = frozenset(str(event.get("id")) for event in undelivered.events)
         return judge(endpoints, account.token, ids)
 

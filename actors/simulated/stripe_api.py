@@ -98,7 +98,7 @@ class Query:
 
 
 class StripeServer:
-    """Serves accounts, by key, over HTTP on a port of its own; `async with` it.
+    """Serves accounts, by key (`rk_1`, or for a connected account `rk_1 acct_1`), over HTTP on a port of its own.
 
     `faults` are used up by the next requests, one each: an HTTP status, "hang", "drop" or 0 for none.
     """
@@ -207,8 +207,9 @@ class StripeServer:
 
 
 def key_of(request: web.Request) -> str:
-    """The API key it came with."""
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+    """The API key it came with, and the connected account it is about: `rk_1`, or `rk_1 acct_1`."""
+    key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return f"{key} {request.headers.get('Stripe-Account', '')}".strip()
 
 
 def listed(url: str, rows: list[Payload], *, more: bool) -> web.Response:

@@ -11,7 +11,7 @@ from actors.kernel.clock import SECOND
 from actors.kernel.frozen import frozen
 from actors.store.desk_log import Changes, Reads
 from actors.store.log import Log, Packed, tenant_id
-from actors.store.records import Json, Kind, NewEntry
+from actors.store.records import BELOW, Json, Kind, NewEntry
 
 
 @frozen
@@ -78,6 +78,10 @@ class Accounts:
         """Forget its settings and how far it was compared, not what was stored of it; False if there was none."""
         return await self._change(partial(_remove_tenant, tenant=tenant))
 
+    async def connected(self, tenant: str) -> list[str]:
+        """The accounts below it that were ever heard of, as tenants."""
+        return await self._read(partial(_connected, tenant=tenant))
+
     async def backfills(self, tenant: str | None) -> list[Backfill]:
         """Where this tenant stands, or each."""
         return await self._read(partial(_backfills, tenant=tenant))
@@ -125,6 +129,14 @@ def _remove_tenant(connection: sqlite3.Connection, tenant: str) -> bool:
     number = tenant_id(connection, tenant)
     connection.execute("DELETE FROM backfills WHERE tenant = ?", (number,))
     return connection.execute("DELETE FROM tenant_settings WHERE tenant = ?", (number,)).rowcount > 0
+
+
+def _connected(connection: sqlite3.Connection, tenant: str) -> list[str]:
+    below = tenant + BELOW
+    return [
+        row[0]
+        for row in connection.execute("SELECT name FROM tenants WHERE substr(name, 1, ?) = ?", (len(below), below))
+    ]
 
 
 def _backfills(connection: sqlite3.Connection, tenant: str | None) -> list[Backfill]:

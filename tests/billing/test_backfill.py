@@ -274,3 +274,25 @@ async def test_on_a_disk_that_is_nearly_full_nothing_is_fetched_and_later_all_is
         assert await here.events() == []
         await here.look()
         assert [entry.data["id"] for entry in await here.events()] == wanted
+
+
+async def test_connected_accounts_are_compared_with_the_key_of_their_platform(tmp_path: Path) -> None:
+    """As soon as one was heard of; where the platform may not ask, nothing is said about it."""
+    async with house(tmp_path) as here:
+        for name in ("acct_1", "acct_2"):
+            event = shop.charge(NOW_S - shop.START) | {"account": name}
+            await here.gate.open()
+            await here.store.append(here.gate._entry("acme", here.clock.now(), event["id"], event, b""))
+        below = here.stripe.accounts[f"{KEY} acct_1"] = StripeAccount(here.clock)
+        past = [shop.charge(NOW_S - DAY * n - shop.START) | {"account": "acct_1"} for n in (9, 5, 2)]
+        for one in past:
+            below.happened(one)
+        own = here.happened(NOW_S - DAY)
+        await here.look()
+        await here.look()
+        found = [(entry.tenant, entry.data["id"]) for entry in await here.events() if "backfilled" in entry.data]
+        assert found == [("acme", own[0]), *(("acme/acct_1", one["id"]) for one in past)]
+        assert {entry.tenant for entry in await here.store.read_log(0, 99) if entry.kind is Kind.BACKFILL} == {
+            "acme",
+            "acme/acct_1",
+        }

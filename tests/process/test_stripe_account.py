@@ -214,3 +214,18 @@ async def test_doctor_looks_at_keys_and_at_the_clock(
                 assert re.match(says, found["says"])
 
         await to_thread.run_sync(story)
+
+
+async def test_a_stripe_that_hangs_holds_up_no_webhook_and_no_end(tmp_path: Path) -> None:
+    async with stripe_knows(*month()) as stripe:
+        stripe.faults.extend(["hang"] * 50)
+
+        def story() -> None:
+            with watching(tmp_path, stripe) as daemon:
+                until(lambda: stripe.asked.total() or None)
+                assert daemon.deliver(charge()) == 200
+                assert daemon.settled()["events"]["stored"] == 1
+                assert daemon.stop() == 0
+                assert '"level":"error"' not in daemon.log()
+
+        await to_thread.run_sync(story)
