@@ -196,8 +196,10 @@ class LiveBook:
             position.sold = [_split(fill, ratio) for fill in position.sold]
 
     def mark(self, closes: Mapping[int, float]) -> float:
-        """Equity at the last known closes, of which these are the newest."""
-        self.closes.update(closes)
+        """Equity at the last known closes, of which these are the newest; what had none since its entry, at cost."""
+        positions = self.book.positions
+        known = {place: self.closes.get(place, position.entry.price) for place, position in positions.items()}
+        self.closes = known | {place: closes[place] for place in closes if place in positions}
         return self.book.mark(self.closes)
 
     # --- on disk -----------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ class LiveBook:
             "cash": book.cash,
             "equity": book.equity,
             "peak": book.peak,
-            "closes": {self.symbols[place]: close for place, close in self.closes.items()},
+            "closes": {self.symbols[place]: close for place, close in sorted(self.closes.items())},
             "flights": self.flights,
             "positions": [
                 {

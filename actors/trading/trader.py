@@ -121,30 +121,33 @@ class Trader:
 
     # --- folding -----------------------------------------------------------------------------------------------------
 
-    def fold(self, entry: DeskEntry) -> None:  # noqa: C901 - one case a word
+    def fold(self, entry: DeskEntry) -> None:  # noqa: C901, PLR0912 - one case a word
         """Take in one entry of the log. Raises BookError for a fill that cannot be."""
         if entry.kind == DeskKind.BLOCK:
             assert isinstance(entry.data, BarBlock)  # noqa: S101 - the store sees to it
             self._block(entry.data, entry.at)
             return
+        # Most words are other strategies': what they say is not even read.
+        if isinstance(entry.data, dict) and entry.data.get("strategy", self.name) not in {self.name, ""}:
+            return
         match decode(entry):
-            case Intent() as intent if intent.strategy == self.name:
+            case Intent() as intent:
                 self.book.launch(intent)
                 if intent.purpose is Purpose.ENTER:
                     self.wanted.pop(intent.symbol, None)
-            case Passed() as passed if passed.strategy == self.name:
+            case Passed() as passed:
                 self.wanted.pop(passed.symbol, None)
-            case Decided() as decided if decided.strategy == self.name:
+            case Decided() as decided:
                 self.unsaid = [one for one in self.unsaid if one.bar_time > decided.bar_time]
             case Verdict() as verdict:
                 self.book.judged(verdict)
-            case Booked() as booked if booked.strategy == self.name:
+            case Booked() as booked:
                 self._booked(booked)
-            case IntentOver() as over if over.strategy == self.name:
+            case IntentOver() as over:
                 self.book.land(over, self.base_time)
-            case Told() as told if told.strategy in {self.name, ""}:
+            case Told() as told:
                 self._told(told)
-            case Funded() as funded if funded.strategy == self.name:
+            case Funded() as funded:
                 self.book.fund(funded.capital)
             case Split() as split:
                 self.book.split(split)
@@ -180,10 +183,8 @@ class Trader:
 
     def _judge_levels(self, bars: BarBlock) -> None:
         """Stops and targets, on the bars of the market. Of the bar in which a position was opened only the close."""
-        rows = {symbol: row for row, symbol in enumerate(bars.symbols)}
-        for symbol, position in self.book.held:
-            row = rows.get(symbol)
-            if row is None or position.leaving is not None:
+        for _, position, row in self._held_with_a_bar(bars):
+            if position.leaving is not None:
                 continue
             open_, high, low, close = (column[row] / 10_000 for column in (bars.open, bars.high, bars.low, bars.close))
             if bars.time < position.entry_time:
@@ -203,8 +204,8 @@ class Trader:
         for symbol in bars.symbols:
             self.wanted.pop(symbol, None)  # it had its open
         entries = () if decisions is None else self._entries(decisions)
-        closes = {self.book.place(symbol): bars.close[row] / 10_000 for row, symbol in enumerate(bars.symbols)}
-        equity = self.book.mark(closes)
+        held_now = self._held_with_a_bar(bars)
+        equity = self.book.mark({position.symbol: bars.close[row] / 10_000 for _, position, row in held_now})
         self.record.mark(bars.time, equity)
         self._check_kill_switch()
         if self.killed_at is None and not self.halted_by:
@@ -230,16 +231,18 @@ class Trader:
     def _order_exits(self, bars: BarBlock, decisions: Decisions | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What is held and has a bar, and what of it the signals say to sell."""
         held, leaves = [], []
-        rows = {symbol: row for row, symbol in enumerate(bars.symbols)}
-        for symbol, position in self.book.held:
-            if (row := rows.get(symbol)) is None:
-                continue
+        for symbol, position, row in self._held_with_a_bar(bars):
             held.append(symbol)
             if decisions is not None and position.symbol < len(self.symbols) and decisions.leave[0, 0, position.symbol]:
                 position.order_exit(Reason.SIGNAL)
                 leaves.append(symbol)
             position.complete_bar(bars.high[row] / 10_000)
         return tuple(held), tuple(leaves)
+
+    def _held_with_a_bar(self, bars: BarBlock) -> list[tuple[str, Position, int]]:
+        """Each with its row in the bars."""
+        symbols = bars.symbols
+        return [(symbol, held, symbols.index(symbol)) for symbol, held in self.book.held if symbol in symbols]
 
     def _leave_the_universe(self, block: Block) -> None:
         """Who does not belong to it tomorrow is sold at the next open: live, nobody trades at a last close."""

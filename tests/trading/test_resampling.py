@@ -60,7 +60,8 @@ def same(live: list[BarBlock], lab: Bars) -> None:
     assert [block.time for block in live] == lab.times.tolist()
     for t, block in enumerate(live):
         here = np.flatnonzero(lab.present[t])
-        assert block.symbols == tuple(SYMBOLS[n] for n in here)
+        assert set(block.symbols) == {SYMBOLS[n] for n in here}
+        here = np.array([SYMBOLS.index(symbol) for symbol in block.symbols])
         for name in ("open", "high", "low", "close"):
             assert list(getattr(block, name)) == getattr(lab, name)[t, here].tolist(), name
         volume = lab.volume[t, here] * (FRACTIONAL_SHARE // lab.volume_scale[here])
