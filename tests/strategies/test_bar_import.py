@@ -276,6 +276,23 @@ def test_a_folder_of_files_comes_in_together_or_not_at_all(tmp_path: Path) -> No
     assert load_folder().symbols == ("A", "B")
 
 
+def test_rows_of_parquet_are_told_by_number(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = walk()
+    rows = [*rows[:10], *rows[11:]]
+    symbols, days, closes = (list(column) for column in zip(*rows, strict=True))
+    columns = {"symbol": symbols, "time": pa.array(days).cast(pa.timestamp("us"))}
+    columns |= {name: closes for name in ("open", "high", "low", "close")} | {"volume": [10] * len(rows)}
+    path = tmp_path / "bars.parquet"
+    pq.write_table(pa.table(columns), path)
+    store = BarStore(tmp_path / "store")
+    with pytest.raises(Refused) as caught:
+        import_bars(store, path, feed="file", timeframe=None, actions=(), accept=(), at="", by="")
+    assert caught.value.lines == [f"{path}: row 11: gap: 1 session has no bar of A after {rows[9][1]}"]
+    import_bars(store, path, feed="file", timeframe=None, actions=(), accept=["gap"], at="", by="")
+    assert stored(tmp_path).close.tolist() == [round(close * 10_000) for close in closes]
+
+
 def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "bars.csv"
     path.write_text("symbol,time\n")
