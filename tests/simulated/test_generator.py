@@ -1,5 +1,6 @@
 """Made-up minutes: the same from the same seed, whoever asks for what part, and like a market in what matters."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import islice, pairwise
 
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.simulated.exchange.generator import SYMBOLS, Synthetic
+from actors.simulated.exchange.past import longer
 from actors.simulated.exchange.wire import micros
 from actors.trading.ports import Bar
-from strategies.sessions import DAY, HOUR
+from strategies.sessions import DAY, HOUR, MINUTE
 
 START = micros("2026-01-02T00:00:00Z")
 MARKET = Synthetic(seed=1)
@@ -106,3 +108,27 @@ def test_nothing_runs_away_in_fifteen_years() -> None:
     for opens, closes in Synthetic(seed=5)._opens_and_closes.values():
         assert closes.max() / closes.min() < 60
         assert min(opens.min(), closes.min()) > 1
+
+
+def test_longer_bars_are_the_minutes_put_together() -> None:
+    tape = Synthetic(SYMBOLS[:2], seed=1, timeframe=15 * MINUTE)
+    quarters = tape.history(SYMBOLS[:1], START, START + 30 * DAY)
+    minutes = [bar for bar in year(SYMBOLS[0]) if bar.time < START + 30 * DAY]
+    whole = {bar.time: bar for bar in longer(iter(minutes), 15 * MINUTE)}
+    assert [bar.time for bar in quarters] == list(whole)
+    for bar in quarters:
+        assert replace(bar, vwap=0, trades=0) == replace(whole[bar.time], vwap=0, trades=0)
+        assert abs(bar.vwap - whole[bar.time].vwap) <= 1
+    played = [bar for moment in islice(tape.moments(START), 26) for bar in moment.bars]
+    assert [bar for bar in played if bar.symbol == SYMBOLS[0]] == quarters[:26]
+
+
+def test_a_shock_falls_on_its_day_and_what_was_before_is_as_it_was() -> None:
+    shocked = Synthetic(SYMBOLS, seed=1, shocks={"AAPL": ("2026-01-15", -0.3)}).history(
+        ["AAPL"], START, START + 20 * DAY
+    )
+    calm = [bar for bar in year("AAPL") if bar.time < START + 20 * DAY]
+    news = micros("2026-01-15T00:00:00Z")
+    assert [bar for bar in shocked if bar.time < news] == [bar for bar in calm if bar.time < news]
+    fallen = next(bar for bar in shocked if bar.time >= news).open / next(bar for bar in calm if bar.time >= news).open
+    assert abs(fallen - 0.7) < 0.001

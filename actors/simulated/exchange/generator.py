@@ -1,4 +1,4 @@
-"""Minute bars that nobody traded: a seeded market with regimes, gaps, bursts of volume and the exchange's real days.
+"""Bars that nobody traded: a seeded market with regimes, gaps, bursts of volume and the exchange's real days.
 
 Every day can be made on its own, from the seed, the symbol and the date alone, so history and the present are one tape
 of which nothing is kept.
@@ -47,23 +47,32 @@ class Character:
 
 
 class Synthetic:
-    """A tape of made-up minute bars; the same seed gives the same market, whoever asks for what part of it.
+    """A tape of made-up bars; the same seed gives the same market, whoever asks for what part of it.
 
     Regular hours only; early closes and holidays are the real ones. Labelled by its feed, `synthetic`.
     """
 
     feed = "synthetic"
-    timeframe = MINUTE
 
     def __init__(
-        self, symbols: Sequence[str] = SYMBOLS, seed: int = 0, shocks: Mapping[str, tuple[str, float]] | None = None
+        self,
+        symbols: Sequence[str] = SYMBOLS,
+        seed: int = 0,
+        *,
+        timeframe: int = MINUTE,
+        shocks: Mapping[str, tuple[str, float]] | None = None,
     ) -> None:
-        """`shocks`: the date (YYYY-MM-DD) on which a symbol opens so much (a fraction) away from where it would."""
+        """`timeframe`: microseconds of a bar, put together of minutes; a divisor of half an hour.
+
+        `shocks`: the date (YYYY-MM-DD) on which a symbol opens so much (a fraction) away from where it would.
+        """
         self.symbols = tuple(symbols)
+        self.timeframe = timeframe
         self._shocks = shocks or {}
         self._seed = seed
         self._sessions: Sessions = sessions_between(FIRST, LAST)
         self._regime = self._regimes()
+        self._characters = {symbol: self._character(symbol) for symbol in symbols}
         self._opens_and_closes = {symbol: self._days(symbol) for symbol in symbols}
         self._day = lru_cache(maxsize=4 * len(self.symbols))(self._make_day)
 
@@ -72,9 +81,9 @@ class Synthetic:
         for number in range(self._first_session(since), len(self._sessions.dates)):
             days = [self._day(symbol, number) for symbol in self.symbols]
             opens, closes = int(self._sessions.opens[number]), int(self._sessions.closes[number])
-            for minute, time in enumerate(range(opens, closes, MINUTE)):
+            for slot, time in enumerate(range(opens, closes, self.timeframe)):
                 if time >= since:
-                    yield Moment(time, [bar for day in days if (bar := day[minute]) is not None])
+                    yield Moment(time, [bar for day in days if (bar := day[slot]) is not None])
 
     def history(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
         """Bars with start <= time < end, by time, then in the order of the tape's symbols."""
@@ -84,9 +93,13 @@ class Synthetic:
             if self._sessions.opens[number] >= end:
                 break
             days = [self._day(symbol, number) for symbol in wanted]
-            minutes = zip(*days, strict=True)
-            found += [bar for bars in minutes for bar in bars if bar is not None and start <= bar.time < end]
+            slots = zip(*days, strict=True)
+            found += [bar for bars in slots for bar in bars if bar is not None and start <= bar.time < end]
         return found
+
+    def close_before(self, symbol: str, time: int, sessions: int = 0) -> float:
+        """Dollars at the close of the last session that was over by then, or of so many before it."""
+        return float(self._opens_and_closes[symbol][1][self._first_session(time) - 1 - sessions])
 
     def _first_session(self, since: int) -> int:
         """The first that closes after `since`."""
@@ -114,7 +127,7 @@ class Synthetic:
 
     def _days(self, symbol: str) -> tuple[Floats, Floats]:
         """Opens and closes of all sessions in dollars, before rounding."""
-        character, rng, days = self._character(symbol), self._chance("days", symbol), len(self._sessions.dates)
+        character, rng, days = self._characters[symbol], self._chance("days", symbol), len(self._sessions.dates)
         all_of_them = self._chance("market", "days").standard_normal(days)
         market = DRIFTS[self._regime] + VOLATILITIES[self._regime] * all_of_them
         moves = character.beta * market + character.own * rng.standard_normal(days)
@@ -133,13 +146,12 @@ class Synthetic:
         return character.level * np.exp(opens), character.level * np.exp(closes)
 
     def _make_day(self, symbol: str, number: int) -> list[Bar | None]:
-        """The bar of each minute of a session, None where nothing was traded."""
-        character, rng = self._character(symbol), self._chance("day", symbol, number)
+        """The bars of a session, None where nothing was traded."""
+        character, rng = self._characters[symbol], self._chance("day", symbol, number)
         opens, closes = (float(column[number]) for column in self._opens_and_closes[symbol])
         first = int(self._sessions.opens[number])
         minutes = int(self._sessions.closes[number] - first) // MINUTE
-        place = np.linspace(-1, 1, minutes)
-        busy = (0.6 + 1.2 * place**2) * np.exp(rng.normal(0, 0.4, minutes)) * _bursts(rng, minutes)
+        busy = _usual(minutes) * np.exp(0.4 * rng.standard_normal(minutes)) * _bursts(rng, minutes)
         scale = VOLATILITIES[self._regime[number]] * character.beta + character.own
         steps = rng.standard_normal((minutes, 4)) * (scale / np.sqrt(4 * minutes)) * np.sqrt(busy)[:, None]
         walk = steps.ravel().cumsum()
@@ -149,14 +161,32 @@ class Synthetic:
         ticks = np.maximum(np.rint(path * 100), 1).astype(np.int64) * CENT
         inside = np.stack([ticks[n : n + 4 * minutes : 4] for n in range(5)], axis=1)
         volume = np.rint(character.volume * busy) + 1
-        vwap = np.rint(inside.mean(axis=1)).astype(np.int64)
-        silent = rng.random(minutes) < SILENT
-        columns = (inside[:, 0], inside.max(axis=1), inside.min(axis=1), inside[:, 4], volume, vwap, volume // 90 + 1)
-        rows = zip(*(column.tolist() for column in columns), silent.tolist(), strict=True)
+        return self._bars(symbol, first, inside, np.where(rng.random(minutes) < SILENT, 0, volume))
+
+    def _bars(self, symbol: str, first: int, inside: NDArray[np.int64], volume: Floats) -> list[Bar | None]:
+        """Of each slot; `inside` are the prices in each minute, (minutes, 5), `volume` its shares: none, no trade."""
+        slots = len(volume) * MINUTE // self.timeframe
+        prices, shares = inside.reshape(slots, -1, 5), volume.reshape(slots, -1)
+        traded = shares > 0
+        opens = traded.argmax(axis=1)
+        closes = traded.shape[1] - 1 - traded[:, ::-1].argmax(axis=1)
+        slot = np.arange(slots)
+        highs = np.where(traded, prices.max(axis=2), 0).max(axis=1)
+        lows = np.where(traded, prices.min(axis=2), highs[:, None]).min(axis=1)
+        total = shares.sum(axis=1)
+        vwap = np.rint((prices.mean(axis=2) * shares).sum(axis=1) / np.maximum(total, 1)).astype(np.int64)
+        columns = (prices[slot, opens, 0], highs, lows, prices[slot, closes, 4], total, vwap, total // 90 + 1)
         return [
-            None if quiet else Bar(symbol, first + n * MINUTE, o, h, low, c, float(v), vw, int(trades))
-            for n, (o, h, low, c, v, vw, trades, quiet) in enumerate(rows)
+            Bar(symbol, first + n * self.timeframe, o, h, low, c, v, vw, int(trades)) if v else None
+            for n, (o, h, low, c, v, vw, trades) in enumerate(zip(*(one.tolist() for one in columns), strict=True))
         ]
+
+
+@lru_cache
+def _usual(minutes: int) -> Floats:
+    """How busy each minute of a session is: the first and the last most of all."""
+    busy: Floats = 0.6 + 1.2 * np.linspace(-1, 1, minutes) ** 2
+    return busy
 
 
 def _bursts(rng: Generator, minutes: int) -> Floats:

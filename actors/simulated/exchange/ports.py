@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from actors.kernel.clock import Clock
+from actors.kernel.clock import Clock, io_sleep
 from actors.kernel.frozen import frozen
 from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.orders import Declined
@@ -28,10 +28,11 @@ from actors.trading.ports import (
     Session,
     SplitDay,
 )
-from strategies.sessions import EARLY_CLOSE, OPEN, sessions_between
+from strategies.sessions import DAY, EARLY_CLOSE, OPEN, sessions_between
 
 HALF_DAY = EARLY_CLOSE - OPEN
 HALTS_KEPT = 100
+AT_ONCE = DAY
 
 
 @frozen
@@ -72,16 +73,16 @@ class SimulatedMarket:
 
     async def history(self, symbols: Collection[str], timeframe: int, start: int, end: int) -> list[Bar]:
         """Raw bars with start <= time < end that are over. Longer ones than its own follow the clock, as Alpaca's."""
+        found: list[Bar] = []
+        for since in range(start, min(end, self._closed_until), AT_ONCE):
+            found += self.complete(list(symbols), since, min(since + AT_ONCE, end))
+            await io_sleep(0)  # years of many symbols take seconds to make, and others want to live
         if timeframe == self.timeframe:
-            return self.complete(list(symbols), start, end)
+            return found
         over = self._closed_until - 1 + self.timeframe
-        found = [
-            bar
-            for symbol in symbols
-            for bar in longer(iter(self.complete([symbol], start, end)), timeframe)
-            if bar.time + timeframe <= over
-        ]
-        return sorted(found, key=lambda bar: (bar.time, bar.symbol))
+        each = (longer(iter([bar for bar in found if bar.symbol == symbol]), timeframe) for symbol in symbols)
+        together = (bar for bars in each for bar in bars if bar.time + timeframe <= over)
+        return sorted(together, key=lambda bar: (bar.time, bar.symbol))
 
     def complete(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
         """Bars of its own length with start <= time < end that are over, by time."""

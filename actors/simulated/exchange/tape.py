@@ -1,13 +1,11 @@
 """What an exchange plays: the bars of one moment after the other."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 
 from actors.kernel.frozen import frozen
-from actors.simulated.exchange.past import longer
 from actors.trading.ports import Bar
 from config.errors import BadInput
 from strategies.bars import RAW_UNITS_PER_DOLLAR, Bars
@@ -81,30 +79,3 @@ class Recorded:
             for n in columns
             if bars.present[row, n]
         ]
-
-
-class Coarse:
-    """Another tape in longer bars: a market lived through faster. `timeframe` divides an hour."""
-
-    def __init__(self, tape: Tape, timeframe: int) -> None:
-        self.symbols, self.feed, self.timeframe = tape.symbols, tape.feed, timeframe
-        self._tape = tape
-
-    def moments(self, since: int = 0) -> Iterator[Moment]:
-        """The bar times from `since` on."""
-        slots = groupby(self._tape.moments(since), key=lambda moment: moment.time // self.timeframe * self.timeframe)
-        for slot, moments in slots:
-            bars = [bar for moment in moments for bar in moment.bars]
-            if slot >= since:
-                yield Moment(slot, self._together(bars))
-
-    def history(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
-        """Bars with start <= time < end, by time, then in the order of the tape's symbols."""
-        bars = self._tape.history(symbols, start, end + self.timeframe)
-        slots = groupby(bars, key=lambda bar: bar.time // self.timeframe * self.timeframe)
-        return [bar for slot, inside in slots if start <= slot < end for bar in self._together(list(inside))]
-
-    def _together(self, bars: Sequence[Bar]) -> list[Bar]:
-        """The bars of one slot, one a symbol."""
-        each = (iter([bar for bar in bars if bar.symbol == symbol]) for symbol in self.symbols)
-        return [bar for minutes in each for bar in longer(minutes, self.timeframe)]
