@@ -4,8 +4,12 @@ from actors.kernel.clock import Clock, WallClock
 from actors.trading.alpaca.broker import AlpacaBroker, trading_url
 from actors.trading.alpaca.check import Problem, keys_of_the_other_kind, problems
 from actors.trading.alpaca.market import AlpacaMarket
+from actors.trading.alpaca.rest import INSIST_S
 from actors.trading.alpaca.sdk import Keys
 from config.settings import Trading
+
+CHECK_S = 5.0
+"""On an answer; a start that waits is worse than one that is refused."""
 
 
 def keys_of(trading: Trading) -> Keys | None:
@@ -23,13 +27,19 @@ def wrong_keys(trading: Trading) -> Problem | None:
     return keys_of_the_other_kind(keys.key_id, paper=trading.paper)
 
 
-def ports(trading: Trading, clock: Clock) -> tuple[AlpacaMarket, AlpacaBroker]:
+def ports(trading: Trading, clock: Clock, insist_s: float = INSIST_S) -> tuple[AlpacaMarket, AlpacaBroker]:
     """Alpaca's data and trading, with keys that are not wrong. To be called in the loop, and closed."""
     keys = keys_of(trading)
     assert keys is not None  # noqa: S101 - `wrong_keys` has been asked, or the settings checked
-    broker = AlpacaBroker(keys, trading_url(trading.base_url, paper=trading.paper))
+    broker = AlpacaBroker(keys, trading_url(trading.base_url, paper=trading.paper), insist_s=insist_s)
     market = AlpacaMarket(
-        keys, trading.feed, clock, broker.host, data_url=trading.data_url, stream_url=trading.stream_url
+        keys,
+        trading.feed,
+        clock,
+        broker.host,
+        data_url=trading.data_url,
+        stream_url=trading.stream_url,
+        insist_s=insist_s,
     )
     return market, broker
 
@@ -38,7 +48,7 @@ async def examine(trading: Trading) -> list[Problem]:
     """What stands in the way; empty: nothing. Imports alpaca-py."""
     if (wrong := wrong_keys(trading)) is not None:
         return [wrong]
-    market, broker = ports(trading, WallClock())
+    market, broker = ports(trading, WallClock(), CHECK_S)
     try:
         return await problems(broker, market, trading.universe.symbols)
     finally:

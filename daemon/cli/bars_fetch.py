@@ -18,6 +18,7 @@ from config.settings import Trading
 from daemon.cli.bar_source import store_of, time_text
 from daemon.cli.tables import emit
 from daemon.desk_check import ports, wrong_keys
+from daemon.logs import Logs
 from strategies.bar_store import BarStore, Source
 from strategies.bars import parse_timeframe, timeframe_text
 from strategies.sessions import MINUTE
@@ -30,6 +31,7 @@ SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,11}")
 
 def run(arguments: argparse.Namespace) -> int:
     """Fetch what is missing. Exit 2 for wrong keys and options, 1 where Alpaca does not answer."""
+    Logs("warning", "console", WallClock())
     trading = load(arguments.config).trading
     timeframe = parse_timeframe(arguments.timeframe)
     if timeframe not in LENGTHS:

@@ -118,7 +118,7 @@ async def test_a_request_that_is_never_answered_is_given_up_in_time_and_nothing_
     plan = FaultPlan()
     async with over_alpaca(plan) as world:
         assert isinstance(world.broker, AlpacaBroker)
-        world.broker.host.patience_s = 0.1
+        world.broker.host._insist_s = 0.1
         plan.force("stalled")
         began = monotonic()
         with pytest.raises(Unreachable):
@@ -132,7 +132,7 @@ async def test_stalled_requests_hold_no_more_threads_than_there_are_connections(
     plan = FaultPlan()
     async with over_alpaca(plan) as world:
         assert isinstance(world.broker, AlpacaBroker)
-        world.broker.host.patience_s = 0.1
+        world.broker.host._insist_s = 0.1
         before = threading.active_count()
         plan.force("stalled")
         async with anyio.create_task_group() as tasks:
@@ -231,7 +231,7 @@ async def test_the_limit_in_the_headers_is_kept_to_without_ever_being_told_off()
     """An account that may ask 30 times a minute: what is beyond waits for its turn, half a second each."""
     async with over_alpaca(FaultPlan(), per_minute=30) as world:
         assert isinstance(world.broker, AlpacaBroker)
-        world.broker.host.patience_s = 30
+        world.broker.host._insist_s = 30
         statuses: list[int] = []
         answered = world.broker.host._pace.answered
         world.broker.host._pace.answered = lambda status, *rest: (statuses.append(status), answered(status, *rest))  # type: ignore[assignment,func-returns-value]

@@ -9,7 +9,7 @@ import structlog
 from actors.kernel.clock import chance
 from actors.trading.alpaca import reading, sdk
 from actors.trading.alpaca.line import Line, Patience
-from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
+from actors.trading.alpaca.rest import DEADLINE_S, INSIST_S, Host, NotFound
 from actors.trading.hours import rfc3339
 from actors.trading.ports import (
     AccountState,
@@ -48,10 +48,11 @@ class AlpacaBroker:
         url: str,
         *,
         deadline_s: float = DEADLINE_S,
+        insist_s: float = INSIST_S,
         patience: Patience | None = None,
     ) -> None:
         """`url` as `trading_url` says."""
-        self.host = Host(url, keys, deadline_s=deadline_s)
+        self.host = Host(url, keys, deadline_s=deadline_s, insist_s=insist_s)
         self._keys = keys
         self._stream_url = f"ws{url.removeprefix('http')}/stream"
         self._patience = patience or Patience()

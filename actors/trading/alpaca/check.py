@@ -40,7 +40,8 @@ async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collecti
     except Refused as error:
         return [Problem("trading.key_id, trading.secret_key", f"Alpaca does not accept these keys ({error})")]
     except Unreachable as error:
-        return [Problem("trading.base_url", f"{error}; check the address and the network", passing=True)]
+        says = f"{error}; check the address and the network"
+        return [Problem("trading.base_url", says, passing=broker.host.is_alpacas)]
     found = [Problem("trading.key_id", "the account is blocked; Alpaca says why")] if account.blocked else []
     return found + await _of_the_market(market, symbols)
 
@@ -52,7 +53,8 @@ async def _of_the_market(market: AlpacaMarket, symbols: Collection[str]) -> list
     except Refused as error:
         return [Problem("trading.feed", f"{market.asked_feed}: {error}; the free plan has iex")]
     except Unreachable as error:
-        return [Problem("trading.data_url", f"{error}; check the address and the network", passing=True)]
+        says = f"{error}; check the address and the network"
+        return [Problem("trading.data_url", says, passing=market.data.is_alpacas)]
     if not strangers:
         return []
     more = f" and {len(strangers) - NAMED} more" if len(strangers) > NAMED else ""

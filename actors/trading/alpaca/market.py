@@ -5,14 +5,13 @@ from dataclasses import replace
 from datetime import date
 from operator import attrgetter
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
 from actors.kernel.clock import SECOND, Clock, chance
 from actors.trading.alpaca import reading, sdk
 from actors.trading.alpaca.line import Line, Patience
-from actors.trading.alpaca.rest import DEADLINE_S, Host, NotFound
+from actors.trading.alpaca.rest import DEADLINE_S, INSIST_S, Host, NotFound
 from actors.trading.hours import Hours, rfc3339
 from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session, SplitDay
 from strategies.adjustments import Action
@@ -46,18 +45,19 @@ class AlpacaMarket:
         stream_url: str | None = None,
         silent_s: float = SILENT_S,
         deadline_s: float = DEADLINE_S,
+        insist_s: float = INSIST_S,
         patience: Patience | None = None,
     ) -> None:
         """`trading` is the host that has the calendar; the URLs override Alpaca's own.
 
         What another host than Alpaca's gives is recorded as synthetic, whatever feed it was asked for.
         """
-        self.feed = feed if _is_alpacas(data_url or DATA_URL) else "synthetic"
+        self.data = Host(data_url or DATA_URL, keys, deadline_s=deadline_s, insist_s=insist_s)
+        self.feed = feed if self.data.is_alpacas else "synthetic"
         self.asked_feed = feed
         self._keys = keys
         self._clock = clock
         self._trading = trading
-        self._data = Host(data_url or DATA_URL, keys, deadline_s=deadline_s)
         self._stream_url = f"{(stream_url or STREAM_URL).rstrip('/')}/v2/{feed}"
         self._silent_s = silent_s
         self._patience = patience or Patience()
@@ -67,7 +67,7 @@ class AlpacaMarket:
 
     def close(self) -> None:
         """Let go of idle connections."""
-        self._data.close()
+        self.data.close()
 
     async def run(self, symbols: Collection[str], sink: Callable[[MarketMessage], None]) -> None:
         """Stream until cancelled. Raises Refused."""
@@ -138,7 +138,7 @@ class AlpacaMarket:
         if not symbols or start >= end:
             return
         while True:
-            answer = await self._data.get("/stocks/bars", query)
+            answer = await self.data.get("/stocks/bars", query)
             found = (
                 reading.bar(symbol, one)
                 for symbol, several in (answer.get("bars") or {}).items()
@@ -152,7 +152,7 @@ class AlpacaMarket:
     async def quotes(self, symbols: Collection[str]) -> list[Quote]:
         """The newest quote of each symbol that has one."""
         query = {"symbols": ",".join(sorted(symbols)), "feed": self.asked_feed}
-        answer = await self._data.get("/stocks/quotes/latest", query)
+        answer = await self.data.get("/stocks/quotes/latest", query)
         found = (reading.quote(symbol, one) for symbol, one in (answer.get("quotes") or {}).items())
         return [quote for quote in found if quote is not None]
 
@@ -183,7 +183,7 @@ class AlpacaMarket:
         found: list[Mapping[str, Any]] = []
         while True:
             try:
-                answer = await self._data.get("/corporate-actions", query | {"limit": ACTIONS_PAGE}, version="v1")
+                answer = await self.data.get("/corporate-actions", query | {"limit": ACTIONS_PAGE}, version="v1")
             except NotFound:
                 return found  # a local exchange that has none
             for several in (answer.get("corporate_actions") or {}).values():
@@ -204,10 +204,6 @@ class AlpacaMarket:
                 if not asset.get("tradable", True):
                     missing.append(symbol)
         return missing
-
-
-def _is_alpacas(url: str) -> bool:
-    return f".{urlsplit(url).hostname}".endswith(".alpaca.markets")
 
 
 def _timeframe(length: int) -> str:

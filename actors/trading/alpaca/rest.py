@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from functools import partial
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -17,8 +18,8 @@ from actors.trading.ports import InDoubt, Refused, Unreachable
 ABREAST = 3
 """Requests at once to one host; a thread that a stalled server holds keeps its place until its socket gives up."""
 DEADLINE_S = 10.0
-PATIENCE_S = 30.0
-"""For a read, all attempts together."""
+INSIST_S = 30.0
+"""On a read, all attempts together."""
 AGAIN_S = 0.5
 
 log = structlog.get_logger()
@@ -45,9 +46,10 @@ class NotFound(Refused):
 class Host:
     """One of Alpaca's hosts. Raises Unreachable, Refused with Alpaca's words, and NotFound."""
 
-    def __init__(self, url: str, keys: sdk.Keys, *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, url: str, keys: sdk.Keys, *, deadline_s: float = DEADLINE_S, insist_s: float = INSIST_S) -> None:
         self._name = url.partition("://")[2] or url
-        self.patience_s = PATIENCE_S
+        self.is_alpacas = is_alpacas(url)
+        self._insist_s = insist_s
         self._deadline_s = deadline_s
         self._pace = Pace(monotonic())
         seen = partial(self._seen, asyncio.get_running_loop())
@@ -63,15 +65,19 @@ class Host:
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None, *, version: str = "v2") -> Any:
         """Read; tried again for a while when nothing, or nothing definite, is answered."""
-        give_up_at = monotonic() + self.patience_s
-        pause_s = AGAIN_S
+        give_up_at = monotonic() + self._insist_s
+        pause_s, trouble = AGAIN_S, ""
         while True:
             try:
-                return await self._attempt(lambda rest: rest.get(path, dict(query or {}), api_version=version))
+                answer = await self._attempt(lambda rest: rest.get(path, dict(query or {}), api_version=version))
             except _Failed as failed:
                 if failed.failure is Failure.REFUSED or monotonic() + pause_s > give_up_at:
                     self._tell(failed, Unreachable)
-                log.info("alpaca_asked_again", host=self._name, path=path, status=failed.status, reason=str(failed))
+                trouble = str(failed)
+            else:
+                if trouble:
+                    log.info("alpaca_answered_late", host=self._name, path=path, reason=trouble)
+                return answer
             await io_sleep(pause_s)
             pause_s *= 2
 
@@ -96,7 +102,7 @@ class Host:
             raise Refused(f"{self._name}: {failed}") from failed
         raise unknown(f"{self._name}: {failed}") from failed
 
-    async def _attempt(self, request: Callable[[sdk.Rest], Any], *, wait_s: float = PATIENCE_S) -> Any:
+    async def _attempt(self, request: Callable[[sdk.Rest], Any], *, wait_s: float = INSIST_S) -> Any:
         """One request, answered or not within the deadline, after waiting for its turn for at most `wait_s`."""
         turn_s = self._pace.wait_s(monotonic())
         if turn_s > wait_s:
@@ -146,6 +152,11 @@ class Host:
         if not loop.is_closed():
             headers, status = dict(response.headers), response.status_code
             loop.call_soon_threadsafe(lambda: self._pace.answered(status, headers, monotonic()))
+
+
+def is_alpacas(url: str) -> bool:
+    """Whether it is Alpaca's own, and not a local exchange."""
+    return f".{urlsplit(url).hostname}".endswith(".alpaca.markets")
 
 
 def _sorted(error: Exception) -> _Failed:
