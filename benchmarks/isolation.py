@@ -3,7 +3,8 @@
 python -m benchmarks.isolation [--pairs 150]
 
 The neighbour may send 200 events a second. Of the victim pairs of equal charges are sent one after the other; each pair
-is an alert. `others`: what came of the neighbour meanwhile, per second, taken and refused.
+is an alert. `x`: against the same without trouble, measured right before. `others`, `refused`: what came of the
+neighbour meanwhile, taken and refused.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ from tests.process.harness import RunningDaemon, Sink, charge, running, signed
 
 VICTIM, NEIGHBOUR = "whsec_victim", "whsec_neighbour"
 STRANGE: tuple[Any, ...] = (None, True, -1, 1 << 70, "", "x" * 5000, [], [[]], {}, {"id": {}}, [{"data": None}])
+
+
+Trouble = Callable[[RunningDaemon], AbstractContextManager[None]]
 
 
 def billing(port: int) -> dict[str, object]:
@@ -40,12 +45,6 @@ def billing(port: int) -> dict[str, object]:
             },
         ],
     }
-
-
-@contextmanager
-def none(_daemon: RunningDaemon) -> Iterator[None]:
-    """The neighbour is silent."""
-    yield
 
 
 @contextmanager
@@ -138,38 +137,41 @@ def suffered(daemon: RunningDaemon, pairs: int, round_: int) -> tuple[list[float
     return answers, alerts
 
 
+def measured(daemon: RunningDaemon, trouble: Trouble, pairs: int, rounds: Iterator[int]) -> list[float]:
+    """One line of the table; the ratios are against a round without trouble right before."""
+    quiet = suffered(daemon, pairs, next(rounds))
+    with trouble(daemon):
+        before, began = daemon.get("/status")["events"], monotonic()
+        found = suffered(daemon, pairs, next(rounds))
+        after, seconds = daemon.get("/status")["events"], monotonic() - began
+    return [
+        *(percentile(values, share) for values in found for share in (0.5, 0.99)),
+        *(percentile(ours, 0.5) / percentile(alone, 0.5) for ours, alone in zip(found, quiet, strict=True)),
+        (after["stored"] - before["stored"] - 2 * pairs) / seconds,
+        (after["rejected"] - before["rejected"]) / seconds,
+    ]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=150, help="pairs of charges in each round (150)")
     pairs = parser.parse_args().pairs
     print(machine())
-    columns = "".join(
-        f"{name:>11}" for name in ("answer p50", "p99 ms", "alert p50", "p99 ms", "ratio", "others", "refused")
-    )
-    print(f"{'trouble of the neighbour':<26}{columns}")
+    columns = ("answer p50", "p99 ms", "alert p50", "p99 ms", "answer x", "alert x", "others/s", "refused/s")
+    print(f"{'trouble of the neighbour':<26}{''.join(f'{name:>11}' for name in columns)}")
     hangs = Sink()
     hangs.behave = lambda: 200 if threading.Event().wait(5.0) else 500
     try:
         with tempfile.TemporaryDirectory() as folder, running(Path(folder), start=False) as daemon:
-            channels = [
-                {"name": "ops", "type": "webhook", "url": daemon.sink.url},
-                {"name": "hangs", "type": "webhook", "url": hangs.url},
-            ]
+            urls = {"ops": daemon.sink.url, "hangs": hangs.url}
+            channels = [{"name": name, "type": "webhook", "url": url} for name, url in urls.items()]
             daemon.configure({"billing": billing(daemon.port), "alerts": {"channels": channels}})
             daemon.start()
-            suffered(daemon, pairs // 5, 0)  # all that is made at first use is made
-            alone = 0.0
-            for number, trouble in enumerate((none, flood, forged, poison, hanging_channel), 1):
-                with trouble(daemon):
-                    before, began = daemon.get("/status")["events"], monotonic()
-                    answers, alerts = suffered(daemon, pairs, number)
-                    after, seconds = daemon.get("/status")["events"], monotonic() - began
-                alone = alone or percentile(alerts, 0.5)
-                cells = [percentile(values, share) for values in (answers, alerts) for share in (0.5, 0.99)]
-                cells.append(percentile(alerts, 0.5) / alone)
-                cells.append((after["stored"] - before["stored"] - 2 * pairs) / seconds)
-                cells.append((after["rejected"] - before["rejected"]) / seconds)
+            rounds = count()
+            suffered(daemon, pairs // 5, next(rounds))  # all that is made at first use is made
+            for trouble in (flood, forged, poison, hanging_channel):
+                cells = measured(daemon, trouble, pairs, rounds)
                 shown = "".join(f"{cell:>11.2f}" for cell in cells)
                 print(f"{trouble.__name__.replace('_', ' '):<26}{shown}", flush=True)
     finally:
