@@ -11,7 +11,7 @@ import structlog
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock
 from actors.store.desk_log import DeskLog
-from actors.store.desk_records import BarBlock, DeskEntry
+from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
 from actors.store.protocol import StoreUnavailable
 from actors.trading.hours import BEHIND_DAYS, date_of
 from actors.trading.ports import MarketData, Refused, Unreachable
@@ -23,7 +23,8 @@ from strategies.sessions import DAY, HOUR, utc_offset
 
 READER = "archive"
 AT = 1 * HOUR  # New York's time: after the evening's trading, before the tournament reads what there is
-AT_ONCE = 1_000  # inputs: two and a half days of minutes, some 30 MB of 500 symbols
+BARS = (DeskKind.BLOCK, DeskKind.REVISION)
+AT_ONCE = 400  # a day of minutes: of 500 symbols some 12 MB
 KEEP_DAYS = 30
 PRUNED_AT_ONCE = 500
 AGAIN_S = 600.0
@@ -100,12 +101,13 @@ async def move_bars(desk: DeskLog, store: BarStore, timeframe: int) -> int:
     A kill leaves the store as it was or as it will be, and the cursor behind it: the same bars once more change
     nothing. Raises StoreUnavailable, and UserError when another process writes into the store.
     """
-    moved = 0
+    moved, end = 0, await desk.last_seq()
     after = (await desk.load(READER)).cursor
-    while entries := await desk.read(after, AT_ONCE):
+    while entries := await desk.read(after, AT_ONCE, BARS):
         moved += await anyio.to_thread.run_sync(_merge, store, entries, timeframe)
         after = entries[-1].seq
         await desk.append([], cursor=(READER, after))
+    await desk.append([], cursor=(READER, max(after, end)))
     return moved
 
 

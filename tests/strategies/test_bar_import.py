@@ -282,7 +282,7 @@ def test_rows_of_parquet_are_told_by_number(tmp_path: Path) -> None:
     rows = [*rows[:10], *rows[11:]]
     symbols, days, closes = (list(column) for column in zip(*rows, strict=True))
     columns = {"symbol": symbols, "time": pa.array(days).cast(pa.timestamp("us"))}
-    columns |= {name: closes for name in ("open", "high", "low", "close")} | {"volume": [10] * len(rows)}
+    columns |= dict.fromkeys(("open", "high", "low", "close"), closes) | {"volume": [10] * len(rows)}
     path = tmp_path / "bars.parquet"
     pq.write_table(pa.table(columns), path)
     store = BarStore(tmp_path / "store")

@@ -51,7 +51,9 @@ async def test_blocks_and_revisions_are_moved_once_and_the_last_word_on_a_bar_co
         assert (bars.symbols, bars.feed, bars.times.tolist()) == (("A", "B"), "iex", [NOON, NOON + MINUTE])
         assert bars.close.tolist() == [[3, 2], [3, 4]]
         assert bars.present.tolist() == [[True, True], [False, True]]
+        await log.desk.append([NewDeskEntry(10, NOON, {"an": "intent"})])
         assert await move_bars(log.desk, store, MINUTE) == 0
+        assert (await log.desk.load("archive")).cursor == 6
         assert store.manifest().generation == 1
 
 
