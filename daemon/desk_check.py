@@ -8,7 +8,7 @@ from actors.trading.alpaca.rest import INSIST_S
 from actors.trading.alpaca.sdk import Keys
 from config.settings import Trading
 
-CHECK_S = 5.0
+CHECK_S = 3.0
 """On an answer; a start that waits is worse than one that is refused."""
 
 
