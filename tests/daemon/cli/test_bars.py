@@ -1,6 +1,7 @@
 """`nightdesk import-bars` and `data status`, and backtests on what they brought: as users meet them."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,6 +77,18 @@ def test_store_as_a_value_is_the_one_in_the_data_directory(tmp_path: Path, night
     run = nightdesk("backtest", "breakout_20d", "--bars", "store", "--config", config)
     assert run.returncode == 0
     assert BarStore(tmp_path / "data" / "bars").opened("file", DAY).symbols == ["S0"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can import for another user")
+def test_what_root_imports_is_the_services(tmp_path: Path, nightdesk: Nightdesk) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, 12_345, 12_346)
+    (tmp_path / "nightdesk.yaml").write_text("data_dir: ./data\n")
+    write(tmp_path / "bars.csv", prices(1, 60))
+    assert nightdesk("import-bars", "bars.csv", "--config", "nightdesk.yaml").returncode == 0
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in data.rglob("*")}
+    assert owners == {(12_345, 12_346)}
 
 
 def test_a_split_is_adjusted_for_and_the_day_before_it_is_seen_as_it_was(tmp_path: Path, nightdesk: Nightdesk) -> None:
