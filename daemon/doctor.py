@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from actors.billing.signature import TOLERANCE_S
 from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
 from actors.kernel.clock import SECOND, WallClock, chance
 from config.load import unknown_names
-from config.settings import Settings, WebhookChannel
+from config.settings import AnyChannel, AppriseChannel, EmailChannel, Settings, TelegramChannel, UrlChannel
 from config.types import host_port
 from daemon.cli.client import Client
 from daemon.wiring import accounts, without_effect
@@ -151,8 +152,22 @@ def _channels(settings: Settings) -> Iterator[Finding]:
     if not settings.alerts.channels:
         yield Finding("channels", well=False, says="no channel is configured; nobody would hear of an incident")
     for channel in settings.alerts.channels:
-        if isinstance(channel, WebhookChannel):
-            yield _reachable(f"channel {channel.name}", channel.url.get_secret_value())
+        yield _channel(channel)
+
+
+def _channel(channel: AnyChannel) -> Finding:
+    """Whether somebody answers where it leads; whether they take what they are sent only a message can show."""
+    what = f"channel {channel.name}"
+    match channel:
+        case UrlChannel():
+            return _reachable(what, *_host_port(channel.url.get_secret_value()), "its url")
+        case TelegramChannel():
+            return _reachable(what, *_host_port(channel.base_url), "its base_url")
+        case EmailChannel():
+            return _reachable(what, channel.host, channel.port, "its host and port")
+        case AppriseChannel() if find_spec("apprise") is None:
+            return Finding(what, well=False, says="apprise is missing; pip install 'nightdesk[apprise]'")
+    return Finding(what, well=True, says=f"{channel.type}; nightdesk test-alert {channel.name} shows whether it works")
 
 
 def _trading(settings: Settings) -> Iterator[Finding]:
@@ -166,13 +181,15 @@ def _trading(settings: Settings) -> Iterator[Finding]:
         yield Finding("trading", well=True, says=f"Alpaca takes the keys, the feed and the {count} symbols")
 
 
-def _reachable(what: str, url: str) -> Finding:
+def _host_port(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _reachable(what: str, host: str, port: int, setting: str) -> Finding:
     try:
         socket.create_connection((host, port), timeout=CONNECT_S).close()
-    except OSError as error:
-        return Finding(
-            what, well=False, says=f"{host}:{port} does not answer ({error.strerror or error}); check its url"
-        )
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name can be like this
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return Finding(what, well=False, says=f"{host}:{port} does not answer ({reason}); check {setting}")
     return Finding(what, well=True, says=f"{host}:{port} answers")

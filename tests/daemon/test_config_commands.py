@@ -136,6 +136,26 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(
     assert "sk_test_1" not in json.dumps(findings)
 
 
+def test_the_doctor_looks_whether_somebody_answers_where_each_channel_leads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channels = [
+        {"name": "hook", "type": "slack", "url": "http://127.0.0.1:9/x"},
+        {"name": "phone", "type": "telegram", "token": "1:x", "chat_id": 1, "base_url": "http://127.0.0.1:9"},
+        {"name": "mail", "type": "email", "host": "127.0.0.1", "port": 9, "from": "a@example.com", "to": ["b@c.de"]},
+        {"name": "long", "type": "webhook", "url": f"http://{'x' * 70}.example/"},
+        {"name": "terminal", "type": "console"},
+    ]
+    path = tmp_path / "nightdesk.yaml"
+    path.write_text(json.dumps({"data_dir": "./data", "alerts": {"channels": channels}}))
+    assert main(["doctor", "--config", str(path), "--json"]) == 1
+    findings = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    for name, setting in (("hook", "url"), ("phone", "base_url"), ("mail", "host and port"), ("long", "url")):
+        assert not findings[f"channel {name}"]["well"]
+        assert findings[f"channel {name}"]["says"].endswith(f"; check its {setting}")
+    assert findings["channel terminal"]["well"]
+
+
 def test_a_config_in_etc_is_the_services(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
