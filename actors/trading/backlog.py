@@ -16,14 +16,13 @@ from actors.trading.journal import encode
 from actors.trading.ports import Bar, MarketData, Quote, Refused, SplitDay, Unreachable
 from actors.trading.warmup import Need, PastBlocks, by_timeframe, past
 from actors.trading.words import Split, WarmedUp
-from strategies.sessions import DAY, MINUTE, NEW_YORK
+from strategies.sessions import MINUTE, NEW_YORK
 
 T = TypeVar("T")
 Entries = AsyncIterator[list[NewDeskEntry]]
 
-CHUNK_BARS = 400
-"""Bar times that are asked for at once: about a day of minutes, so that a month's gap does not fill the memory."""
-PAST_CHUNK = 30 * DAY
+BARS_AT_ONCE = 20_000
+"""So that a month's gap does not fill the memory, and nobody waits while it is put together."""
 ASK_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 DELAYS = {"delayed_sip": 15 * MINUTE}
 
@@ -108,7 +107,7 @@ class Backlog:
             session = self._hours.current(now)
             since = session.open if session else now
         while since < until:
-            end = min(until, since + max(DAY, CHUNK_BARS * self._market.timeframe))
+            end = min(until, since + self._chunk(self._market.timeframe))
             bars = await self._bars(since, end, self._market.timeframe)
             yield self._blocks.refill(bars, end, self._clock.now())
             since = end
@@ -122,8 +121,9 @@ class Backlog:
             )
             names = tuple(need.strategy for need in needs)
             entries = [encode(WarmedUp(names, timeframe, wanted.until, self._clock.now()))]
-            for since in range(wanted.since, wanted.until, PAST_CHUNK):
-                page = await self._bars(since, min(since + PAST_CHUNK, wanted.until), wanted.length)
+            chunk = self._chunk(wanted.length)
+            for since in range(wanted.since, wanted.until, chunk):
+                page = await self._bars(since, min(since + chunk, wanted.until), wanted.length)
                 blocks = putting.fold(page)
                 entries += (NewDeskEntry(DeskKind.BLOCK, self._clock.now(), block) for block in blocks)
             self._warm |= {need.strategy: need.fingerprint for need in needs}
@@ -138,6 +138,9 @@ class Backlog:
 
     async def _splits_between(self, first: str, last: str) -> list[SplitDay]:
         return await self._ask(lambda: self._market.splits(self._symbols, first, last))
+
+    def _chunk(self, length: int) -> int:
+        return max(BARS_AT_ONCE // len(self._symbols), 16) * length
 
     async def _bars(self, since: int, until: int, length: int) -> list[Bar]:
         return await self._ask(lambda: self._market.history(self._symbols, length, since, until))
