@@ -113,7 +113,17 @@ class Office:
     async def top(self) -> Row:
         """What `nightdesk top` refreshes."""
         opened = await self.incidents(None, "open")
-        return {"status": await self.status(), **await self.actors(), **opened}
+        failing = {row["scope"] for row in opened["incidents"] if row["signal"] == "channel_failed"}
+        undelivered = (await self._store.status()).undelivered
+        channels = [
+            {
+                "name": name,
+                "failing": name in failing,
+                **{state: undelivered.get(name, {}).get(state, 0) for state in ("pending", "failed")},
+            }
+            for name in self._channels
+        ]
+        return {"status": await self.status(), **await self.actors(), "channels": channels, **opened}
 
     async def incidents(self, tenant: str | None, state: str | None) -> Row:
         """Oldest first."""

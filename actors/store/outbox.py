@@ -136,6 +136,20 @@ def settle(
     )
 
 
+def undelivered(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Channel → how many messages are pending there, and how many failed."""
+    rows = connection.execute(
+        """
+        SELECT channel, state, count(*) FROM outbox WHERE state = 'pending' GROUP BY channel
+        UNION ALL SELECT channel, state, count(*) FROM outbox WHERE state = 'failed' GROUP BY channel
+        """
+    )
+    found: dict[str, dict[str, int]] = {}
+    for channel, state, count in rows:
+        found.setdefault(channel, {})[state] = count
+    return found
+
+
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
     """Delivery → notifications."""
     return dict.fromkeys(Delivery, 0) | {

@@ -244,4 +244,5 @@ class StoreStatus:
     cursor: int
     open_incidents: int
     notifications: Mapping[str, int]  # Delivery → rows
+    undelivered: Mapping[str, Mapping[str, int]]  # channel → Delivery (pending, failed) → rows
     trouble: str | None = None  # why nothing can be written

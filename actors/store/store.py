@@ -377,7 +377,7 @@ class SqliteStore(Actor[Request]):
 
     async def status(self) -> StoreStatus:
         """As `Store`."""
-        stored, open_incidents, notifications = await self._read(upkeep.counts)
+        stored, open_incidents, notifications, undelivered = await self._read(upkeep.counts)
         wal = self._path.with_name(f"{self._path.name}-wal")
         return StoreStatus(
             bytes=self._path.stat().st_size,
@@ -389,6 +389,7 @@ class SqliteStore(Actor[Request]):
             cursor=self._cursor,
             open_incidents=open_incidents,
             notifications=notifications,
+            undelivered=undelivered,
             trouble=self._trouble,
         )
 

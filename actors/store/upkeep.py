@@ -75,11 +75,11 @@ def _older(sql: str, connection: sqlite3.Connection, before: int, limit: int, *b
     return [(number,) for number, at in connection.execute(sql, (*bounds, limit)) if at < before]
 
 
-def counts(connection: sqlite3.Connection) -> tuple[int, int, dict[str, int]]:
-    """Events ever stored, open incidents, and notifications by their state."""
+def counts(connection: sqlite3.Connection) -> tuple[int, int, dict[str, int], dict[str, dict[str, int]]]:
+    """Events ever stored, open incidents, notifications by their state, and by channel those not delivered."""
     stored: int = connection.execute("SELECT value FROM meta WHERE key = 'stored'").fetchone()[0]
     opened: int = connection.execute("SELECT count(*) FROM incidents WHERE state = 'open'").fetchone()[0]
-    return stored, opened, outbox.counts(connection)
+    return stored, opened, outbox.counts(connection), outbox.undelivered(connection)
 
 
 def backup(connection: sqlite3.Connection, target: Path) -> int:

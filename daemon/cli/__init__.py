@@ -27,12 +27,25 @@ from daemon.cli import (
 
 GROUPS = (run, config, service, operate, tenant, mrr, backfill, desk, replay, lab, bars, exchange, completion)
 
+EPILOG = """\
+first steps:
+  nightdesk demo                                see what it does, with nothing set up
+  nightdesk init nightdesk.yaml                 write a first config
+  nightdesk doctor --config nightdesk.yaml      what is wrong, and the remedy
+  nightdesk run --config nightdesk.yaml         the daemon; test-alert and status ask it
+  nightdesk COMMAND --help                      what a command takes
+
+exit codes: 0 done, 1 failed, 2 wrong input, 3 no daemon answers, 4 the daemon is unhealthy
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; a command's namespace carries its function as `run`, which returns the exit code."""
     top = argparse.ArgumentParser(
         prog="nightdesk",
         description="Watches Stripe billing and runs a paper trading desk while you sleep.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"nightdesk {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)

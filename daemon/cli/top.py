@@ -48,6 +48,11 @@ def _screen(now: dict[str, Any], before: dict[str, Any] | None) -> None:
     columns = ("name", "state", "restarts", "depth", "high_water", "received", "busy_s")
     show([name.replace("_", " ") for name in columns], ([row[name] for name in columns] for row in now["actors"]), "")
     print()
+    shown = (
+        (row["name"], "failing" if row["failing"] else "ok", row["pending"], row["failed"]) for row in now["channels"]
+    )
+    show(("channel", "state", "pending", "failed"), shown, "no channels")
+    print()
     show(
         ("id", "severity", "tenant", "signal", "opened", "title"),
         (

@@ -260,6 +260,7 @@ def test_top_shows_actors_and_open_incidents(ready: RunningDaemon) -> None:
     for _ in range(2):
         ready.deliver(charge(customer="cus_top", amount=2900))
     ready.settled()
+    assert ready.get("/top")["channels"] == [{"name": "ops", "failing": False, "pending": 0, "failed": 0}]
     code, screen = nightdesk("top", "-n", "1", "--socket", ready.socket)
     assert code == 0
     assert any("billing.scorer" in line for line in screen)
