@@ -10,10 +10,10 @@ import anyio
 import structlog
 
 from actors.billing.probe import Deliveries, Probe, Verdict, judge
-from actors.billing.stripe_api import PAGE, Json, NotAllowed, StripeApi, Unreachable, Wrong, http_session
+from actors.billing.stripe_api import PAGE, Json, NotAllowed, Page, StripeApi, Unreachable, Wrong, http_session
 from actors.billing.webhook import Gate
 from actors.kernel.actor import Actor
-from actors.kernel.clock import SECOND, Clock, Random
+from actors.kernel.clock import SECOND, Clock, Random, io_sleep, monotonic
 from actors.kernel.frozen import frozen
 from actors.kernel.mailbox import Mailbox, conflate
 from actors.store.accounts import HISTORY, MISSED, Backfill
@@ -32,6 +32,8 @@ ABREAST = 4
 """Accounts that are compared at the same time."""
 UNDELIVERED_S = 3 * DAY_S
 """For so long Stripe itself tries to deliver."""
+UNDELIVERED_MAX = 5_000
+STORE_AGAIN_S = 5.0
 ASKED_MAX = 1024
 
 
@@ -50,9 +52,9 @@ class Account:
 
 @frozen
 class Look:
-    """Compare this tenant now; None: every one."""
+    """Compare this tenant now."""
 
-    tenant: str | None
+    tenant: str
 
 
 async def oldest_first(api: StripeApi, since_s: int, until_s: int) -> AsyncIterator[tuple[list[Json], int]]:
@@ -147,17 +149,21 @@ class Backfiller(Actor[Look]):
 
     async def run(self) -> None:
         """For ever."""
-        wanted: set[str | None] = {None}
         if self.mailbox.depth:
             self.mailbox.done(len(await self.mailbox.take()))  # the first round looks at all
         while True:
-            accounts = self._board.accounts.values()
-            await self._round([one for one in accounts if None in wanted or one.tenant in wanted])
-            wanted = {None}
-            with anyio.move_on_after(EVERY_S):
-                looks = await self.mailbox.take()
-                self.mailbox.done(len(looks))  # a round takes as long as it takes: that is not being stuck
-                wanted = {look.tenant for look in looks if isinstance(look, Look)}
+            again = monotonic() + EVERY_S
+            await self._round(list(self._board.accounts.values()))
+            while wanted := await self._asked_for(again):
+                await self._round([one for one in self._board.accounts.values() if one.tenant in wanted])
+
+    async def _asked_for(self, until: float) -> set[str]:
+        """Who is to be compared; nobody: it is time for everybody."""
+        with anyio.move_on_after(until - monotonic()):
+            looks = await self.mailbox.take()
+            self.mailbox.done(len(looks))  # a round takes as long as it takes: that is not being stuck
+            return {look.tenant for look in looks if isinstance(look, Look)}
+        return set()
 
     async def _round(self, accounts: Sequence[Account]) -> None:
         waiting = iter(accounts)
@@ -188,6 +194,8 @@ class Backfiller(Actor[Look]):
             probe = Probe(Verdict.UNREACHABLE, str(error))
         except StoreUnavailable as error:
             log.warning("backfill_waits", tenant=account.tenant, reason=str(error))
+            await io_sleep(STORE_AGAIN_S)
+            self.mailbox.offer(Look(account.tenant))
             return
         self._board.probes[account.tenant] = probe
         await self._tell(account.tenant, probe)
@@ -202,13 +210,17 @@ class Backfiller(Actor[Look]):
 
     async def _deliveries(self, api: StripeApi, account: Account) -> Deliveries:
         now_s = self._clock.now() // SECOND
-        undelivered = await api.events(now_s - UNDELIVERED_S, now_s - GRACE_S, undelivered=True)
+        undelivered: list[str] = []
+        page = Page([], more=True)
+        while page.more and len(undelivered) < UNDELIVERED_MAX:
+            last = undelivered[-1] if undelivered else None
+            page = await api.events(now_s - UNDELIVERED_S, now_s - GRACE_S, older_than=last, undelivered=True)
+            undelivered += [str(event.get("id")) for event in page.events]
         endpoints = None
         with suppress(NotAllowed):  # the events matter more, and those it may read
             if account.connected is None:  # its events come to the endpoint of the platform
                 endpoints = await api.endpoints()
-        ids = frozenset(str(event.get("id")) for event in undelivered.events)
-        return judge(endpoints, account.token, ids)
+        return judge(endpoints, account.token, frozenset(undelivered))
 
     async def _fetch(self, api: StripeApi, tenant: str, deliveries: Deliveries) -> None:
         """Everything between what was compared last and now; a kill loses no more than the page under way."""

@@ -8,6 +8,7 @@ from actors.billing.signature import sign
 from actors.kernel.clock import SECOND, Clock, Random
 from actors.simulated.business import Business
 from actors.simulated.commerce import Payload
+from actors.simulated.stripe_api import Account
 
 UNDER_WAY_MAX = 512
 CONNECTIONS = 8
@@ -23,16 +24,26 @@ class Shop:
     """Delivers what happens in a business to `url` as it happens on `clock`.
 
     Nothing but a 2xx ends a delivery: it is tried again with growing pauses (of the clock), freshly signed. Some are
-    sent twice, some late enough to be overtaken.
+    sent twice, some late enough to be overtaken. `account` is what Stripe's API can tell of it.
     """
 
-    def __init__(self, url: str, secret: str, *, clock: Clock, rng: Random, business: Business | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        secret: str,
+        *,
+        clock: Clock,
+        rng: Random,
+        business: Business | None = None,
+        account: Account | None = None,
+    ) -> None:
         self.delivered = 0
         """Deliveries answered with 2xx, repeated ones included."""
         self.rejected = 0
         """Deliveries given up."""
         self._url, self._secret = url, secret.encode()
         self._clock, self._rng = clock, rng
+        self._account = account
         self._business = business or Business(rng, clock.now() // SECOND, incident_every_s=1_500)
         self._room = anyio.Semaphore(UNDER_WAY_MAX)
 
@@ -46,6 +57,8 @@ class Shop:
         ):
             for at, event in self._business.events():
                 await self._clock.sleep_until(at)
+                if self._account is not None:
+                    self._account.happened(event)
                 for delay_s in self._schedule():
                     await self._room.acquire()
                     deliveries.start_soon(self._deliver, session, event, delay_s)
@@ -64,6 +77,8 @@ class Shop:
                 with anyio.CancelScope(shield=True):
                     if await self._accepted(session, body):
                         self.delivered += 1
+                        if self._account is not None:
+                            self._account.delivered(event["id"])
                         return
                 delay_s = FIRST_RETRY_S * 2**attempt * self._rng.uniform(0.5, 1.5)
             self.rejected += 1
