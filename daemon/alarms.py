@@ -6,11 +6,14 @@ from actors.kernel import tree as kernel
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock
 from actors.kernel.mailbox import Mailbox, conflate
-from actors.store.alarm import Alarm
+from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Kind, NewEntry, Severity
 
 log = structlog.get_logger()
+
+STRATEGY = "trading.strategy:"
+"""Begins the names of those who run a strategy."""
 
 SIGNALS_MAX = 64
 AGAIN_S = 5.0
@@ -33,6 +36,11 @@ def of_supervision(event: kernel.SupervisionEvent) -> Alarm | None:
                 f"{actor} keeps failing and was restarted {restarts} times",
                 first="nightdesk actors shows the last error; the log has its trace.",
             )
+        case kernel.Failed(actor, error) if actor.startswith(STRATEGY):
+            return _of_strategy(actor, f"failed too often and was given up: {error}")
+        case kernel.Quarantined(actor, place) if actor.startswith(STRATEGY):
+            where = f", at {place}" if place else ""
+            return _of_strategy(actor, f"blocked the whole process and was not started again{where}")
         case kernel.Failed(actor, _):
             return Alarm(
                 "actor_restarting",
@@ -41,15 +49,29 @@ def of_supervision(event: kernel.SupervisionEvent) -> Alarm | None:
                 Severity.CRITICAL,
                 first=f"Read the log, mend the cause, then: nightdesk restart {actor}",
             )
-        case kernel.Quarantined(actor):
+        case kernel.Quarantined(actor, place):
             return Alarm(
                 "actor_restarting",
                 actor,
                 f"{actor} blocked the whole process and was not started again",
                 Severity.CRITICAL,
                 first=f"Read the log, mend the cause, then: nightdesk restart {actor}",
+                evidence={"place": place},
             )
     return None
+
+
+def _of_strategy(actor: str, what: str) -> Alarm:
+    """Nobody looks after its stops while it is away; that is for its owner to know at once."""
+    name = actor.removeprefix(STRATEGY)
+    return Alarm(
+        "strategy_failed",
+        name,
+        f"{name} {what}",
+        Severity.CRITICAL,
+        first=f"Nobody judges its stops: nightdesk positions shows what it holds. Mended: nightdesk restart {actor}",
+        quiet_s=UNTIL_RESOLVED_S,
+    )
 
 
 def of_store(trouble: str | None) -> Alarm:

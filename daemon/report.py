@@ -25,8 +25,8 @@ def supervision(event: kernel.SupervisionEvent) -> None:
             pass  # the user is told in one line, at the end of the process
         case kernel.Failed(actor, error):
             log.critical("actor_failed", actor=actor, exc_info=error)
-        case kernel.Quarantined(actor):
-            log.critical("actor_quarantined", actor=actor)
+        case kernel.Quarantined(actor, place):
+            log.critical("actor_quarantined", actor=actor, place=place)
         case kernel.Unstopped(actor, error):
             log.error("actor_would_not_stop", actor=actor, exc_info=error)
 

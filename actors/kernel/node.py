@@ -113,9 +113,9 @@ class Node:
             self._vacate()
         self.changed()
 
-    def quarantine(self) -> None:
-        """Have no actor here."""
-        self._rest(State.QUARANTINED, tree.Quarantined(self.path))
+    def quarantine(self, place: str) -> None:
+        """Have no actor here; it blocked the loop at `place`."""
+        self._rest(State.QUARANTINED, tree.Quarantined(self.path, place))
 
     async def halt(self) -> None:
         """End the actor, to be launched again; when the whole tree stops, for good and with what is queued."""

@@ -133,7 +133,7 @@ class Supervisor:
         """Start the tree, keep it up until `stop`, then stop it in reverse order. Raises Fatal when it cannot go on."""
         for name in self._quarantine.names() if self._quarantine else ():
             if name in self._nodes:
-                self._nodes[name].quarantine()
+                self._nodes[name].quarantine(self._quarantine.place(name) if self._quarantine else "")
         root = _BranchActor(self._tree, self._top, self._ports)
         root.name = self._tree.name
         poll = self._spawn(self._poll(), name=f"{root.name}:poll")

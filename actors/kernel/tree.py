@@ -125,9 +125,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """The actor blocked the loop in an earlier life of the process: it is not started until the operator says so."""
+    """The actor blocked the loop in an earlier life of the process: it is not started until the operator says so.
+
+    `place`: files and lines where it was, from the inside out.
+    """
 
     name: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

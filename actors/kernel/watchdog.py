@@ -1,34 +1,48 @@
 """What a blocked loop cannot see itself: which actor blocks it."""
 
 import asyncio
+import sys
 import threading
+import traceback
 from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
+FRAMES = 6
+"""Innermost places that are told of an actor that blocks the loop."""
+
 
 class Quarantine:
-    """The actors not to be started: one name a line in a file, so that a killed process does not forget them."""
+    """The actors not to be started, each with the place where it hung: a line of a file, for the process is killed."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def names(self) -> list[str]:
         """Who is in quarantine."""
-        return [name for name in self._file.read_text().splitlines() if name] if self._file.exists() else []
+        return [*self._read()]
 
-    def add(self, name: str) -> None:
+    def place(self, name: str) -> str:
+        """Where it hung, file:line from the inside out; empty where that is not known."""
+        return self._read().get(name, "")
+
+    def add(self, name: str, place: str = "") -> None:
         """From the next start on, do not start it."""
-        self._write([*dict.fromkeys([*self.names(), name])])
+        self._write(self._read() | {name: place})
 
     def release(self, name: str) -> None:
         """It may be started again."""
-        if name in self.names():
-            self._write([other for other in self.names() if other != name])
+        places = self._read()
+        if places.pop(name, None) is not None:
+            self._write(places)
 
-    def _write(self, names: list[str]) -> None:
+    def _read(self) -> dict[str, str]:
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        return {name: place for name, _, place in (line.partition("\t") for line in lines) if name}
+
+    def _write(self, places: dict[str, str]) -> None:
         draft = self._file.with_suffix(".new")
-        draft.write_text("".join(f"{name}\n" for name in names))
+        draft.write_text("".join(f"{name}\t{place}\n" for name, place in places.items()))
         draft.replace(self._file)
 
 
@@ -48,6 +62,7 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        self._looping = threading.get_ident()
         self._thread.start()
         return self
 
@@ -63,6 +78,12 @@ class Watchdog:
                 # The tasks of actors carry their names; a task started by an actor itself cannot be traced to it here.
                 task = asyncio.current_task(self._loop)
                 if task is not None and task.get_name() in self._actors:
-                    self._quarantine.add(task.get_name())
+                    self._quarantine.add(task.get_name(), self._place())
                     alive.wait()
                     self._quarantine.release(task.get_name())
+
+    def _place(self) -> str:
+        """Where the loop's thread is at this moment, from the inside out."""
+        frame = sys._current_frames().get(self._looping)  # noqa: SLF001 - the only way to see another thread's stack
+        stack = traceback.extract_stack(frame, None)[::-1] if frame is not None else []
+        return ", ".join(f"{one.filename}:{one.lineno}" for one in stack[:FRAMES])

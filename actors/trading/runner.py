@@ -49,7 +49,7 @@ class Runner(DeskReader):
         self._board = board
         self._session_open = session_open
         self._alarm = alarm
-        self._told_failure = ""
+        self._told_failure: str | None = None  # None: nothing was told in this life
         self._cold = False
         self._wishes = Wishes(self.trader, board, session_open)
 
@@ -64,7 +64,6 @@ class Runner(DeskReader):
         if not trader_state.load(self.trader, parts):
             return False
         self._cold = not trader_state.load_strategy(self.trader, parts)
-        self._told_failure = self.trader.failure
         return True
 
     def save(self) -> Parts:

@@ -33,11 +33,13 @@ def real_loop() -> Iterator[asyncio.Runner]:
 def test_a_spinning_actor_is_named_while_it_spins_and_released_when_it_recovers(tmp_path: Path) -> None:
     quarantine, box, spin = Quarantine(tmp_path / "quarantine"), block(8), threading.Event()
     seen: list[list[str]] = []
+    places: list[str] = []
 
     def look() -> None:
         while not (names := quarantine.names()):
             spin.wait(0.005)
         seen.append(names)
+        places.append(quarantine.place("spinner"))
         spin.set()
 
     async def story() -> None:
@@ -64,6 +66,7 @@ def test_a_spinning_actor_is_named_while_it_spins_and_released_when_it_recovers(
     with real_loop() as runner:
         runner.run(story())
     assert seen == [["spinner"]]
+    assert f"{__file__}:{Spinner.receive.__code__.co_firstlineno + 1}" in places[0]
 
 
 def test_a_loop_blocked_by_nobody_we_know_accuses_nobody(tmp_path: Path) -> None:
