@@ -59,6 +59,10 @@ class Diary:
                     if step.kind is Kind.CHURN:
                         self._by_day(LEFT, step.at, now, sign)
 
+    def learn(self, other: "Diary") -> None:
+        """What the days were like, from one that has seen more of them; what it counted is no news."""
+        self.days, self.changed = other.days, True
+
     def _count(self, measure: str, at: int, now: int) -> None:
         self.changed = True
         self.totals[measure] += 1

@@ -99,6 +99,7 @@ class TenantWatch:
     def take_over(self, other: "TenantWatch") -> None:
         """Go on as one who has seen more, but for the ledger: what is in it has no order."""
         self.attempts, self.detectors = other.attempts, other.detectors
+        self.diary.learn(other.diary)
         for detector in self.detectors:
             detector.rules = self.rules
             if isinstance(detector, LedgerDetector):

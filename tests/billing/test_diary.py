@@ -69,6 +69,14 @@ def test_it_forgets_what_is_older_than_four_weeks_and_survives_being_saved() -> 
     assert (other.totals, other.days) == (diary.totals, diary.days)
 
 
+def test_a_past_that_was_fetched_teaches_what_days_are_like_and_is_no_news() -> None:
+    past, diary = Diary(), Diary()
+    for day in range(28):
+        past.observe(attempt(NOW - day * DAY), NOW - day * DAY)
+    diary.learn(past)
+    assert (len(diary.days), diary.totals, diary.changed) == (28, {}, True)
+
+
 def month(**by_day: list[int]) -> dict[int, list[int]]:
     """Four weeks up to TODAY, of measures by day."""
     nothing = [0] * 28
