@@ -97,7 +97,10 @@ def _read_csv(path: Path, symbol: str | None) -> Table:
     except ValueError as error:  # loadtxt counts rows, not lines, and does not name the field
         raise _first_unreadable_row(path, header) or BadInput(f"{path}: cannot be read: {error}") from error
 
-    locate = _Finder(path, header)
+    def locate(row: int) -> tuple[str, Mapping[str, str]]:
+        line, fields = next(entry for n, entry in enumerate(_lines(path)) if n == row)
+        return f"{path}:{line}", dict(zip(header, fields, strict=True))
+
     return Table(
         symbol=_symbol_column(symbol, rows.size) if "symbol" not in header else rows["symbol"],
         time=_times(rows["time"], locate),
@@ -158,22 +161,6 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         rows = csv.reader(file)
         next(rows)
         yield from ((rows.line_num, fields) for fields in rows if fields)
-
-
-class _Finder:
-    """Says where a row is and what is written there; rows asked for in ascending order are found in one pass."""
-
-    def __init__(self, path: Path, header: Sequence[str]) -> None:
-        self._path, self._header = path, header
-        self._lines = enumerate(_lines(path))
-        self._last = -1
-
-    def __call__(self, row: int) -> tuple[str, Mapping[str, str]]:
-        if row <= self._last:
-            self._lines = enumerate(_lines(self._path))
-        line, fields = next(entry for n, entry in self._lines if n == row)
-        self._last = row
-        return f"{self._path}:{line}", dict(zip(self._header, fields, strict=True))
 
 
 def _first_unreadable_row(path: Path, header: Sequence[str]) -> BadInput | None:
