@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 READER = "broker"
 PART = "orders"
+ORPHANS_S = 7 * 86_400
 NEWS_MAX = 10_000
 """Updates that wait to be written down; what is beyond is asked for again."""
 
@@ -109,6 +110,11 @@ class BrokerDesk(DeskReader):
         await super().start()
         self._inherited = frozenset(self.orders.unfinished)
 
+    async def stop(self) -> None:
+        """As `DeskReader`; nobody enters anything while nobody would see what comes of it."""
+        self.stand(clear=False, why="the broker desk is down")
+        await super().stop()
+
     # --- what follows ------------------------------------------------------------------------------------------------
 
     def decide(self) -> Sequence[NewDeskEntry]:
@@ -132,14 +138,10 @@ class BrokerDesk(DeskReader):
     def _fresh_news(self) -> list[OrderUpdate]:
         """Those that are not in the log yet; they are kept until they are."""
         self._news = [update for update in self._news if self.orders.is_news(update)]
-        seen: set[str] = set()
-        fresh = []
+        fresh: dict[object, OrderUpdate] = {}
         for update in self._news:
-            execution = update.execution.execution_id if update.execution else ""
-            if execution not in seen:
-                fresh.append(update)
-            seen.add(execution) if execution else None
-        return fresh
+            fresh.setdefault(update.execution.execution_id if update.execution else update.report, update)
+        return list(fresh.values())
 
     def _mid(self, symbol: str) -> float | None:
         quote = self._board.fresh(symbol, self.clock.now() - self._stale_after)
@@ -158,6 +160,7 @@ class BrokerDesk(DeskReader):
         """Take to the broker what is in the log and was not taken there; end what is not wanted any more."""
         if not self._at_work:
             self._at_work = True
+            self._tell_of_orphans()
             self._timers.start_soon(self._listen)
             self._timers.start_soon(self._lookout.run)
         for order in list(self.orders.in_flight()):
@@ -169,6 +172,21 @@ class BrokerDesk(DeskReader):
                 self._cancelled.add(order_id)
                 self._timers.start_soon(self._courier.cancel, order_id)
         self._lookout.settled()
+
+    def _tell_of_orphans(self) -> None:
+        """A position whose strategy is not traded any more has nobody who would sell it."""
+        for name, purse in self.accounts.purses.items():
+            if purse.stakes and name not in self._strategies:
+                held = ", ".join(sorted(purse.stakes))
+                self._alarm(
+                    Alarm(
+                        "strategy_failed",
+                        name,
+                        f"{name} holds {held}, and is not traded any more",
+                        first=f"Add {name} to trading.strategies again; to be rid of it, flatten it there first.",
+                        quiet_s=ORPHANS_S,
+                    )
+                )
 
     def _unwanted(self, order: Sent) -> bool:
         """Of strategies that were halted since; or given up for lost, and alive after all."""

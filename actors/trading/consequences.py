@@ -40,7 +40,7 @@ def to_end(orders: Orders, now: int) -> Iterator[IntentOver]:
                 yield IntentOver(intent.id, intent.strategy, _outcome(order, intent, got), now, why)
     for wish in orders.wishes.values():
         intent = orders.intents[wish.intent]
-        if wish.side is Side.BUY and (why := _given_up(orders, intent, now)):
+        if why := _given_up(orders, wish, now):
             outcome = "partial" if wish.intent in orders.crossed else "canceled"
             yield IntentOver(intent.id, intent.strategy, outcome, now, why)
 
@@ -53,10 +53,15 @@ def _outcome(order: Sent, intent: Intent, got: float) -> str:
     return "partial" if got > 0 else order.report.state
 
 
-def _given_up(orders: Orders, intent: Intent, now: int) -> str:
-    if orders.is_halted(intent.strategy):
+def _given_up(orders: Orders, wish: Wish, now: int) -> str:
+    """Why nothing is sent for it any more; of an exit, only what no broker takes is given up."""
+    if wish.done:
+        return "too small for an order"
+    if wish.side is Side.SELL:
+        return ""
+    if orders.is_halted(orders.intents[wish.intent].strategy):
         return "halted"
-    return "an opposing order was in the way" if now >= intent.at + PATIENCE else ""
+    return "an opposing order was in the way" if now >= wish.at + PATIENCE else ""
 
 
 Price = Callable[[str], float | None]
@@ -67,7 +72,7 @@ def to_place(orders: Orders, mid_of: Price, now: int) -> Iterator[Booked | Inten
     """Crossings with their bookings, and orders, for all that may go out."""
     wishes: defaultdict[str, list[Wish]] = defaultdict(list)
     for wish in orders.wishes.values():
-        if wish.side is Side.SELL or not _given_up(orders, orders.intents[wish.intent], now):
+        if not _given_up(orders, wish, now):
             wishes[wish.symbol].append(wish)
     for symbol, wanted in wishes.items():
         opposed = len({wish.side for wish in wanted}) > 1

@@ -13,8 +13,8 @@ from actors.trading.words import OrderPlaced
 
 log = structlog.get_logger()
 
-DOUBT_S = 30.0
-"""For so long an order that nobody knows of may still be on its way."""
+DOUBT_S = 15.0
+"""For so long after the deadline of its POST, an order that nobody knows of may still be on its way."""
 
 ENTRY_S = 60.0
 """For so long it is tried to send an entry."""

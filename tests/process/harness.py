@@ -131,6 +131,7 @@ class RunningDaemon:
         self.socket = folder / "control.sock"
         self.errors = folder / "stderr.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.program = ["daemon"]
         self.configure(settings or {})
 
     def configure(self, settings: dict[str, Any]) -> None:
@@ -155,7 +156,7 @@ class RunningDaemon:
 
     def start(self, *, listening: socket.socket | None = None) -> None:
         """With `listening`, hand that socket over as systemd does: as file descriptor 3, to the pid that is named."""
-        command = [sys.executable, "-m", "daemon", "run", "--config", str(self.config)]
+        command = [sys.executable, "-m", *self.program, "run", "--config", str(self.config)]
         if listening is not None:
             command = [sys.executable, "-c", HAND_OVER, str(listening.fileno()), *command]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, self.errors.open("ab") as errors:

@@ -22,8 +22,9 @@ async def trade(floor: Floor, minutes: int) -> None:
     rng = floor.rng
     for _ in range(minutes):
         floor.quote()
-        busy = {(intent.strategy, intent.symbol) for intent in floor.desk.orders.intents.values()}
-        busy -= {(one.strategy, one.symbol) for one in await over(floor)}
+        ended = {one.id for one in await over(floor)}
+        open_ = [one for one in await floor.words() if isinstance(one, Intent) and one.id not in ended]
+        busy = {(one.strategy, one.symbol) for one in open_}
         wanted: list[Intent] = []
         for strategy in rng.sample(TEN, 4):
             symbol = rng.choice(SYMBOLS)

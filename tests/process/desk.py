@@ -1,0 +1,120 @@
+"""The real daemon trades through the real alpaca-py on the simulated exchange's server, a thread of the test."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from actors.kernel.clock import WallClock
+from actors.simulated.exchange.faults import FaultPlan
+from actors.simulated.exchange.generator import Synthetic
+from actors.simulated.exchange.paper import PaperExchange
+from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
+from actors.trading.ports import Order, OrderReport
+from tests.process.at_another_time import OtherClock
+from tests.process.harness import RunningDaemon, Sink
+
+OPEN = 1_790_602_200_000_000  # Monday 2026-09-28, 09:30 in New York
+SPEED = 60.0
+SYMBOLS = ("AAPL", "MSFT", "SPY")
+RESTLESS = '''
+import numpy as np
+from strategies.base import Signals, Strategy
+
+
+class Restless(Strategy):
+    """Buys whatever it does not hold and sells whatever it does, every minute."""
+
+    timeframe = "1m"
+
+    def step(self, bars):
+        always = np.ones(bars.close.shape, bool)
+        return Signals(enter=always, leave=always, score=bars.close)
+'''
+
+
+class Exchange:
+    """The server, its faults, and what was sent to it. `taken` is called in its thread whenever it took an order."""
+
+    account: PaperExchange
+
+    def __init__(self) -> None:
+        self.began_s = WallClock().now() / 1_000_000
+        self.faults = FaultPlan()
+        self.posts: list[str] = []
+        self.taken: Callable[[], None] = lambda: None
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._sock.getsockname()[1]}"
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        async def serve() -> None:
+            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+            clock = OtherClock(self.began_s, OPEN, SPEED)
+            server = ExchangeServer(Synthetic(SYMBOLS, seed=5), clock, faults=self.faults, per_minute=100_000)
+            self.account = server.exchange
+            submit = server.exchange.submit
+
+            def taking(order: Order, at: int) -> OrderReport:
+                self.posts.append(order.client_order_id)
+                report = submit(order, at)
+                self.taken()
+                return report
+
+            server.exchange.submit = taking  # type: ignore[method-assign]
+            with suppress(asyncio.CancelledError):
+                await server.run(self._sock, self._ready.set)
+
+        asyncio.run(serve())
+
+    def now(self) -> int:
+        """What time it is there."""
+        return OtherClock(self.began_s, OPEN, SPEED).now()
+
+    def holdings(self) -> dict[str, float]:
+        """What it says that the account holds."""
+        return {held.symbol: held.quantity for held in self.account.holdings()}
+
+    @contextmanager
+    def open(self) -> Iterator["Exchange"]:
+        self._thread.start()
+        assert self._ready.wait(10)
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(self._task.cancel)  # type: ignore[union-attr]
+            self._thread.join()
+
+
+@contextmanager
+def trading(folder: Path, exchange: Exchange, **changes: Any) -> Iterator[RunningDaemon]:
+    """A daemon that trades there; not started yet, and gone afterwards."""
+    own = folder / "own"
+    own.mkdir()
+    (own / "restless.py").write_text(RESTLESS)
+    settings: dict[str, Any] = {
+        "enabled": True,
+        "key_id": KEY_ID,
+        "secret_key": SECRET_KEY,
+        "base_url": f"http://{exchange.address}",
+        "data_url": f"http://{exchange.address}",
+        "stream_url": f"ws://{exchange.address}",
+        "capital_per_strategy": 20_000,
+        "universe": {"symbols": list(SYMBOLS)},
+        "strategies_dir": str(own),
+        "strategies": ["restless"],
+        "risk": {"max_orders_per_minute": 1000},
+    }
+    sink = Sink()
+    daemon = RunningDaemon(folder, sink, {"trading": settings | changes})
+    daemon.program = ["tests.process.at_another_time", str(exchange.began_s), str(OPEN), str(SPEED)]
+    try:
+        yield daemon
+    finally:
+        if daemon.process is not None and daemon.process.poll() is None:
+            daemon.kill()
+        sink.close()
