@@ -21,6 +21,8 @@ from actors.trading.archive import Archive
 from actors.trading.broker import BrokerDesk
 from actors.trading.feed import Feed, feed_box
 from actors.trading.hours import Hours
+from actors.trading.nightly import Parity
+from actors.trading.parity import Replay
 from actors.trading.ports import Broker, MarketData
 from actors.trading.quotes import QuoteBoard
 from actors.trading.reader import desk_mailbox
@@ -92,6 +94,7 @@ class TradingDesk:
         if (history := self._history) is not None:
             symbols = self.plan.symbols
             yield child("archive", lambda: Archive(self._store.desk, history, self._clock, self._market, symbols))
+        yield child("parity", self._make_parity, stuck_s=FOLD_S)
         for chosen in self.plan.strategies:
             yield child(
                 f"strategy:{chosen.name}",
@@ -148,6 +151,13 @@ class TradingDesk:
             alarm=self._alarm,
         )
         return self.risk
+
+    def _make_parity(self) -> Parity:
+        def replays() -> list[Replay]:
+            membership = self.plan.membership
+            return [Replay(one.name, one.make, one.timeframe, membership) for one in self.plan.strategies]
+
+        return Parity(replays, self._market.timeframe, self._store, self._clock, self._alarm)
 
     def _make_runner(self, chosen: Chosen) -> Runner:
         def make() -> Trader:
