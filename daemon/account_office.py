@@ -78,6 +78,8 @@ class AccountOffice:
         wanted = body.get("settings")
         if not isinstance(wanted, dict) or wanted.keys() & {"name", "token", "webhook_secrets"}:
             raise BadInput("settings: expected keys and values, of other things than name, token and secrets")
+        if not isinstance(wanted.get("alerts", {}), dict):
+            raise BadInput("alerts: expected keys and values")
         async with self._one_at_a_time:
             fields = await self._own(body.get("name"))
             alerts = {**fields.get("alerts", {}), **wanted.get("alerts", {})}

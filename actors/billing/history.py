@@ -18,8 +18,8 @@ MINUTE = 60 * SECOND
 NEWS = 86_400 * SECOND
 """What happened longer ago is no incident any more when it is fetched: it only teaches."""
 
-HELD_MAX = 10_000
-"""Events that come by webhook meanwhile, and are then shown once more; of more than that the last are not learnt."""
+HELD_MAX = 3_000
+"""Events that come by webhook meanwhile, and are then shown once more. Of more than that one has learnt by oneself."""
 
 OF_WEBHOOKS = frozenset(("webhook_silence", "webhook_lag"))
 """These speak of deliveries, and of the past nothing was delivered."""
@@ -33,8 +33,9 @@ class Past:
 
     version = 1  # of the saved state, as with detectors
 
-    def __init__(self, tenant: str) -> None:
+    def __init__(self, tenant: str, began: int = 0) -> None:
         self.watch = TenantWatch(tenant)
+        self._began = began  # log time
         self.saved: set[str] = set()  # the names of its parts in the snapshot
         self._now = 0
         self._held: list[tuple[int, Json]] = []  # when each came, and what it is
@@ -50,8 +51,10 @@ class Past:
         if len(self._held) < HELD_MAX:
             self._held.append((now, event))
 
-    def catch_up(self) -> TenantWatch:
-        """The past has come to the present."""
+    def catch_up(self, now: int) -> TenantWatch | None:
+        """The past has come to the present; None if that took so long that the present was learnt meanwhile."""
+        if now - self._began >= NEWS or len(self._held) >= HELD_MAX:
+            return None
         for at, event in self._held:
             self._show(event, at)
         return self.watch
@@ -68,7 +71,7 @@ class Past:
 
     def save(self) -> Iterator[tuple[str, tuple[int, bytes]]]:
         """As a tenant's watch does; "" is the name of what is not the watch's."""
-        yield "", (self.version, packed([self._now, self._held]))
+        yield "", (self.version, packed([self._began, self._now, self._held]))
         yield from self.watch.save()
 
     def load(self, name: str, version: int, state: bytes) -> bool:
@@ -76,7 +79,7 @@ class Past:
         self.saved.add(name)
         if name:
             return self.watch.load(name, version, state)
-        self._now, held = unpacked(state)
+        self._began, self._now, held = unpacked(state)
         self._held = [(at, event) for at, event in held]
         return version == self.version
 
@@ -100,10 +103,10 @@ class Pasts:
         """Where there is one."""
         return self._of.get(tenant)
 
-    def begin(self, tenant: str, settings: Json | None) -> None:
+    def begin(self, tenant: str, settings: Json | None, now: int) -> None:
         """It will now be told from its beginning."""
         self.end(tenant)
-        past = self._of[tenant] = Past(tenant)
+        past = self._of[tenant] = Past(tenant, now)
         if settings is not None:
             past.watch.configure(settings)
 

@@ -238,10 +238,10 @@ class Watch:
             case "began":
                 # Who has been watched for days knows what is usual; what is older than that comes too late to teach.
                 if tenant.met is None or self._now - tenant.met < NEWS:
-                    self._pasts.begin(tenant.name, tenant.settings)
+                    self._pasts.begin(tenant.name, tenant.settings, self._now)
             case "ended":
-                if past := self._pasts.end(tenant.name):
-                    tenant.take_over(past.catch_up())
+                if (past := self._pasts.end(tenant.name)) and (knowing := past.catch_up(self._now)):
+                    tenant.take_over(knowing)
                     self._due = min(self._due, tenant.due)
             case "missed":
                 self._show(entry, (EventsMissed(self._now, "", data["missed"], data["first"], data["last"]),))

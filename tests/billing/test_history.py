@@ -170,3 +170,19 @@ def test_events_that_no_webhook_would_have_brought_teach_nothing_about_webhooks(
     end(night)
     night.pass_minutes(24 * 60)
     assert night.incidents("webhook_silence") == []
+
+
+@pytest.mark.parametrize("reason", ["days", "events"])
+def test_a_past_that_took_too_long_to_tell_is_no_longer_needed(reason: str) -> None:
+    """After days, or with much that came meanwhile, the watch knows for itself."""
+    night = Night()
+    night.now = END * SECOND
+    begin(night)
+    fetched(night, BUSINESS)
+    meanwhile = payments(3, 20) if reason == "days" else payments(1, 3_100)
+    night.deliver(*(one | {"created": one["created"] + DAYS * DAY} for one in meanwhile))
+    assert (night.now < (END + DAY) * SECOND) is (reason == "events")
+    known = learnt(night)
+    end(night)
+    assert learnt(night) == known
+    assert not night.watch._pasts
