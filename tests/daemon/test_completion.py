@@ -1,12 +1,14 @@
-"""The completion script, as a shell runs it."""
+"""The completion script, as a shell runs it; and that each command is found in its group."""
 
+import argparse
 import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from daemon.cli import main
+from daemon.cli import GROUPS, main
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
@@ -36,3 +38,12 @@ def test_zsh_takes_the_same_script(capsys: pytest.CaptureFixture[str]) -> None:
     for_bash = capsys.readouterr().out
     main(["completion", "zsh"])
     assert capsys.readouterr().out.endswith(for_bash)
+
+
+@pytest.mark.parametrize("group", list(GROUPS))
+def test_each_group_registers_the_commands_that_its_name_stands_for(group: str) -> None:
+    """Only the group of a command is imported for it, so a name that is missing there would be slow, not wrong."""
+    alone = argparse.ArgumentParser()
+    commands = alone.add_subparsers()
+    import_module(f"daemon.cli.{group}").register(commands)
+    assert tuple(commands.choices) == GROUPS[group]
