@@ -98,6 +98,9 @@ class DeskOffice:
             "win_rate": None,
             "expectancy": None,
             "verdict": None,
+            "cost_bps": None,
+            "model_bps": None,
+            "tracking_error_bps": None,
             "error": None,
         }
         if runner is None or purse is None:
@@ -105,6 +108,7 @@ class DeskOffice:
         metrics = runner.trader.record.metrics(purse.capital)
         judged = ("trades", "sharpe", "max_drawdown", "win_rate", "expectancy")
         row |= {key: getattr(metrics, key) for key in judged}
+        row |= {key: getattr(runner.trader.quality, key) for key in ("cost_bps", "model_bps", "tracking_error_bps")}
         return row | {"verdict": metrics.verdict, "error": runner.trader.failure or None}
 
     # --- instructions ------------------------------------------------------------------------------------------------
