@@ -6,7 +6,7 @@ The conjugate update with exponential forgetting is that of West & Harrison, Bay
 
 from array import array
 from base64 import b64decode
-from math import sqrt
+from math import exp, lgamma, log, sqrt
 from typing import Any
 
 from actors.billing.memory import written
@@ -114,3 +114,10 @@ class SeasonalRate:
         self._by_hour, self._by_day = array("f", b64decode(hours)), array("f", b64decode(days))
         self._day, self._spread = array("d", b64decode(day)), array("d", b64decode(spread))
         self._take_means()
+
+
+def tail(count: int, mean: float) -> float:
+    """How likely are `count` or more of what comes at random, `mean` on average: Poisson, bounded from above."""
+    if count <= mean:
+        return 1.0
+    return exp(count * log(mean) - mean - lgamma(count + 1)) / (1 - mean / (count + 1))

@@ -24,11 +24,12 @@ EVENTS_MIN = 5
 FAILED_MIN = 6
 RATIOS = (3.0, 8.0, 25.0)  # how many times the usual rate a surge may have
 ODDS = (2.5, 5.0, 10.0)  # how many times the usual odds a share may have
-SURGE_THRESHOLDS = {"low": 18.0, "normal": 12.0, "high": 8.0}
+SURGE_THRESHOLDS = {"low": 15.0, "normal": 10.0, "high": 7.0}
 """Of the log likelihood ratio, by sensitivity: a Poisson stream gives a false alarm about every exp(h) events."""
-SHARE_THRESHOLDS = {"low": 11.0, "normal": 8.0, "high": 5.5}
-SHARE_SCORE_MAX = 12.0  # so that a share that is usual again does not take days to be so
+SHARE_THRESHOLDS = {"low": 12.0, "normal": 9.0, "high": 6.5}
+SHARE_SCORE_MAX = 13.0  # so that a share that is usual again does not take days to be so
 SHARE_LEARNT_MIN = 50
+COLD_HOURS = 72
 LULL_THRESHOLDS = {"low": 30.0, "normal": 20.0, "high": 14.0}
 """Events that should have come, by sensitivity."""
 
@@ -95,8 +96,8 @@ class Cusum:
 class Surges:
     """A mixture of CUSUMs on a seasonal rate: W ← max(0, W + n·ln r - (r-1)·expected), for each ratio r.
 
-    `limit` is the threshold h; it is widened by the dispersion, and doubled until the rate is warm. A subset of events
-    never scores higher than all of them, so that the order of arrival decides nothing.
+    `limit` is the threshold h; it is widened by the dispersion, doubled until the rate is warm, and multiplied by up
+    to five in the first three days, when the prior says more than what was seen. A subset of events never scores higher than all of them, so that the order of arrival decides nothing.
     """
 
     __slots__ = ("_bins", "_counted", "_settled", "_sums", "rate")
@@ -151,7 +152,15 @@ class Surges:
         spread = self.rate.dispersion(daily=False)
         if ratio == RATIOS[0]:
             spread = sqrt(spread * self.rate.dispersion(daily=True))
-        return limit * spread * (1 if self.rate.warm else 2)
+        return limit * spread * self._caution(ratio)
+
+    def _caution(self, ratio: float) -> float:
+        """A burst is one whatever is usual; that a day is busier than others, only days can tell."""
+        if self.rate.warm:
+            return 1
+        if self.rate.hours >= COLD_HOURS:
+            return 2
+        return 2.5 if ratio == RATIOS[-1] else 5
 
     def _steps(self) -> Iterator[tuple[int, float, float]]:
         """Each bin of the two hours: where, what was to be expected since the one before, and in it."""

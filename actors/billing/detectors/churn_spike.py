@@ -1,7 +1,7 @@
 from collections.abc import Iterator
-from math import exp, lgamma, log
 from typing import Any, ClassVar
 
+from actors.billing.baseline import tail
 from actors.billing.detectors.base import Finding, LedgerDetector, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
@@ -122,10 +122,3 @@ def announced(ledger: Ledger, end: Movement) -> bool:
     """Its end had been known before it came."""
     before = [one for one in lasting(ledger.records[end.subscription].versions) if one.at < end.at]
     return bool(before) and (before[-1].cancel_at_period_end or before[-1].cancel_at is not None)
-
-
-def tail(count: int, mean: float) -> float:
-    """How likely are `count` or more of what comes at random, `mean` on average: Poisson, bounded from above."""
-    if count <= mean:
-        return 1.0
-    return exp(count * log(mean) - mean - lgamma(count + 1)) / (1 - mean / (count + 1))

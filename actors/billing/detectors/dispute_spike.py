@@ -2,6 +2,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from actors.billing.baseline import tail
 from actors.billing.cusum import SURGE_THRESHOLDS, Surges
 from actors.billing.detectors.base import Detector, Finding, Rules
 from actors.billing.detectors.evidence import ago, links, moment
@@ -13,6 +14,7 @@ from actors.store.records import Severity
 
 WINDOW_S = 86_400
 DISPUTES_MIN = 3  # within a day: one is bad luck with a deadline, three are a pattern where they are rare
+CHANCE = {"low": 1e-3, "normal": 1e-2, "high": 3e-2}  # of so many on a day like others
 LISTED_MAX = 20
 
 
@@ -48,8 +50,9 @@ class DisputeSpike(Detector):
             wave = self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity])
         self._disputes.put(key, row, now)
         rows = self._within_a_day(self._disputes, now)
-        many = max(DISPUTES_MIN, round(2 + 3 * 24 * self._surges.rate.expected(second // 3600)))
-        severity = Severity.WARNING if len(rows) >= many else Severity.INFO
+        usual = sum(self._surges.rate.at_most(second // 3600 - hours) for hours in range(24))
+        many = len(rows) >= DISPUTES_MIN and tail(len(rows), usual) < CHANCE[self.rules.sensitivity]
+        severity = Severity.WARNING if many else Severity.INFO
         title = f"{len(rows)} dispute{'s' * (len(rows) > 1)} within a day ({totals(rows)})"
         due = f" before {moment(fact.due)}" if fact.due is not None else ""
         first = f"Answer each dispute with evidence{due}."
