@@ -171,7 +171,7 @@ def _channel(channel: AnyChannel) -> Finding:
 
 
 def _trading(settings: Settings) -> Iterator[Finding]:
-    from daemon.desk_check import examine as ask_alpaca  # noqa: PLC0415 - its client costs 75 MB and half a second
+    from daemon.desk_check import examine as ask_alpaca  # noqa: PLC0415 - its client takes half a second
 
     found = anyio.run(ask_alpaca, settings.trading)
     for problem in found:

@@ -1,4 +1,4 @@
 """Alpaca, fenced in: alpaca-py speaks its protocols; deadlines, retries, back-off and the reading of answers are ours.
 
-Importing `market` or `broker` brings alpaca-py with it, some 75 MB: only where trading is on.
+Importing `market` or `broker` brings alpaca-py with it, ten megabytes and half a second: only where trading is on.
 """

@@ -1,20 +1,39 @@
 """All that is taken from alpaca-py, and the only module that imports it.
 
-Left out are its models (an order state they do not know is an error to them), its retries (they include POST), its
-waiting for a server for ever, and the loops around its streams, which reconnect but never tell why.
+Left out are its models (an order state they do not know is an error to them) and with them pandas, its retries (they
+include POST), its waiting for a server for ever, and the loops around its streams, which reconnect and never tell why.
 """
 
 import asyncio
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
 import requests
 from requests.adapters import HTTPAdapter
 
-with warnings.catch_warnings():
+
+@contextmanager
+def _without_pandas() -> Iterator[None]:
+    """Seventy of the eighty megabytes of alpaca-py are pandas, which only the data frames of its models need."""
+    if "pandas" in sys.modules:
+        yield
+        return
+    stand_in = ModuleType("pandas")
+    stand_in.DataFrame = object  # type: ignore[attr-defined]  # named in an annotation
+    sys.modules["pandas"] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules["pandas"]
+
+
+with warnings.catch_warnings(), _without_pandas():
     warnings.simplefilter("ignore", DeprecationWarning)  # alpaca-py 0.44 stands on websockets.legacy
     from alpaca.common.exceptions import APIError
     from alpaca.common.rest import RESTClient
