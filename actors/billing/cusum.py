@@ -96,8 +96,9 @@ class Cusum:
 class Surges:
     """A mixture of CUSUMs on a seasonal rate: W ← max(0, W + n·ln r - (r-1)·expected), for each ratio r.
 
-    `limit` is the threshold h; it is widened by the dispersion, doubled until the rate is warm, and multiplied by up
-    to five in the first three days, when the prior says more than what was seen. A subset of events never scores higher than all of them, so that the order of arrival decides nothing.
+    `limit` is the threshold h; it is widened by the dispersion, doubled until the rate is warm, and multiplied by up to
+    five in the first three days, when the prior says more than what was seen. A subset of events never scores higher
+    than all of them, so that the order of arrival decides nothing.
     """
 
     __slots__ = ("_bins", "_counted", "_settled", "_sums", "rate")
@@ -216,8 +217,7 @@ class Share:
     """Of what is tried, how much fails: a Beta belief with forgetting, and its CUSUMs at 2.5, 5 and 10 times the odds.
 
     Immune to how much is tried. Each bin counts as a whole. The usual share is the belief's mean plus a standard
-    deviation; a bin
-    teaches at most one failure more than three times what was to be expected.
+    deviation; a bin teaches at most one failure more than three times what was to be expected.
     """
 
     __slots__ = ("_bins", "_failed", "_settled", "_succeeded", "_sums", "learnt")
