@@ -147,22 +147,21 @@ class BarStore:
                     del parts[old.folder]
             told = _with_source(manifest, feed, timeframe, series, source)
             told = replace(told, generation=manifest.generation + 1, parts=tuple(parts.values()))
-            self._replace(replace(told, actions=self._write_actions(told.generation, actions) or told.actions))
+            self._replace(self._with_actions(told, actions))
 
     def add_actions(self, actions: Sequence[Action]) -> None:
         """Merge splits and dividends into the store; another one of the same symbol and day is replaced."""
         with self._writing():
             manifest = self.manifest()
-            generation = manifest.generation + 1
-            self._replace(replace(manifest, generation=generation, actions=self._write_actions(generation, actions)))
+            self._replace(self._with_actions(replace(manifest, generation=manifest.generation + 1), actions))
 
-    def _write_actions(self, generation: int, actions: Sequence[Action]) -> str:
+    def _with_actions(self, manifest: Manifest, actions: Sequence[Action]) -> Manifest:
         if not actions:
-            return ""
+            return manifest
         known = {(one.symbol, one.date): one for one in (*self.actions(), *actions)}
-        name = f"actions.{generation}.csv"
+        name = f"actions.{manifest.generation}.csv"
         replace_file(self.folder / name, as_csv(known.values()).encode())
-        return name
+        return replace(manifest, actions=name)
 
     def _merged(self, old: Part | None, fresh: Mapping[str, Series]) -> Callable[[str], Series]:
         if old is None:

@@ -2,6 +2,7 @@
 
 import argparse
 import datetime as dt
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def store_of(folder: Path | None, config: Path | None) -> BarStore:
 
         folder = load(config).data_dir / BARS
     return BarStore(folder)
+
+
+def hand_over(store: BarStore, folder: Path | None) -> None:
+    """After a write as root into the data directory (no `folder`): the service could not write what is root's."""
+    if folder is None and os.geteuid() == 0:
+        owner = store.folder.parent.stat()
+        for path in (store.folder, *store.folder.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def open_bars(arguments: argparse.Namespace) -> Bars:

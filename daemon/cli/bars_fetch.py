@@ -15,7 +15,7 @@ from actors.trading.ports import Refused, Session, Unreachable
 from config.errors import BadInput, UserError
 from config.load import load
 from config.settings import Trading
-from daemon.cli.bar_source import store_of, time_text
+from daemon.cli.bar_source import hand_over, store_of, time_text
 from daemon.cli.tables import emit
 from daemon.desk_check import ports, wrong_keys
 from daemon.logs import Logs
@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInput(f"Alpaca refuses: {error}") from error
     except Unreachable as error:
         raise UserError(f"{error}; what has come is kept, and the same command goes on from there") from error
+    hand_over(store, arguments.store)
     if arguments.json:
         emit({"store": str(store.folder), **told})
     else:

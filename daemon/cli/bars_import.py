@@ -2,17 +2,15 @@
 
 import argparse
 import getpass
-import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
 from actors.kernel.clock import WallClock
 from config.errors import BadInput
-from daemon.cli.bar_source import store_of, time_text
+from daemon.cli.bar_source import hand_over, store_of, time_text
 from daemon.cli.tables import emit
 from strategies.adjustments import read_actions
 from strategies.bar_import import Imported, Refused, import_actions, import_bars
@@ -49,8 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=_show,
             )
     _show("")
-    if arguments.store is None and os.geteuid() == 0:
-        _hand_over(store.folder)
+    hand_over(store, arguments.store)
     if arguments.json:
         timeframe = timeframe_text(imported.timeframe) if imported.timeframe else None
         emit(asdict(imported) | {"feed": imported.feed or None, "timeframe": timeframe, "store": str(store.folder)})
@@ -68,13 +65,6 @@ def _lines_told() -> Iterator[None]:
         for line in refused.lines:
             print(f"nightdesk: {line}", file=sys.stderr)
         raise
-
-
-def _hand_over(folder: Path) -> None:
-    """Root imports for the service, which could not write what is root's."""
-    owner = folder.parent.stat()
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _show(what: str) -> None:

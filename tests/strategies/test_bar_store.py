@@ -1,5 +1,6 @@
 """What is stored is read to the bit, whoever wrote it in between, and never half of it."""
 
+import datetime as dt
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import BadInput, UserError
+from strategies.adjustments import Action
 from strategies.bar_columns import NAMES, Series
 from strategies.bar_store import BarStore, Source
 from strategies.bars import COLUMNS, Bars
@@ -154,6 +156,19 @@ def test_the_source_of_every_range_is_told_and_the_newest_counts_where_they_over
         (times[4] + 1, times[9], "old"),
     ]
     assert manifest.sources[1].accepted == {"gap": ["a line"]}
+
+
+def test_splits_stay_until_others_of_their_day_come(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    first, other = Action("A", dt.date(2024, 1, 5), 4.0), Action("A", dt.date(2024, 1, 5), 5.0)
+    later = Action("B", dt.date(2024, 1, 8), dividend=0.5)
+    store.add("iex", DAY, {"A": series(SESSIONS.opens)}, SOURCE, [first])
+    store.add_actions([])
+    store.add("iex", DAY, {"A": series(SESSIONS.opens)}, SOURCE)
+    assert store.actions() == [first]
+    store.add_actions([later, other])
+    assert store.actions() == [other, later]
+    assert len(list(tmp_path.glob("actions.*"))) == 1
 
 
 def test_a_second_writer_is_turned_away_and_a_reader_keeps_what_it_has_opened(tmp_path: Path) -> None:
