@@ -17,6 +17,7 @@ Row = dict[str, Any]
 OpenDesk: TypeAlias = "Callable[[Store, Clock, Callable[[Alarm], object]], TradingDesk]"
 """Makes the trading branch, in the loop that it is to live in."""
 
+QUALITY = ("fills", "cost_bps", "model_bps", "tracking_error_bps")
 ANSWER_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.02
 
@@ -108,6 +109,7 @@ class DeskOffice:
         metrics = runner.trader.record.metrics(purse.capital)
         judged = ("trades", "sharpe", "max_drawdown", "win_rate", "expectancy")
         row |= {key: getattr(metrics, key) for key in judged}
+        row |= {key: getattr(runner.trader.quality, key) for key in QUALITY}
         row |= {key: getattr(runner.trader.quality, key) for key in ("cost_bps", "model_bps", "tracking_error_bps")}
         return row | {"verdict": metrics.verdict, "error": runner.trader.failure or None}
 

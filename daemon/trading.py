@@ -100,6 +100,7 @@ class TradingDesk:
                 f"strategy:{chosen.name}",
                 lambda chosen=chosen: self._make_runner(chosen),  # type: ignore[misc]
                 mailbox=self._mailboxes[chosen.name],
+                stop_s=1,
                 stuck_s=FOLD_S,
             )
 
@@ -113,7 +114,7 @@ class TradingDesk:
             self._wake_all,
             hours=self._hours,
             stale_after_s=self._trading.risk.stale_after,
-            needs=[self._need(chosen) for chosen in self.plan.strategies] if self._exchange is None else (),
+            needs=[self._need(chosen) for chosen in self.plan.strategies],
             alarm=self._alarm,
         )
 
@@ -223,14 +224,6 @@ def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue, history: 
 
 def _alpaca(trading: said.Trading, clock: Clock) -> tuple[MarketData, Broker]:
     """Alpaca's data and trading, spoken to by its own client."""
-    from actors.trading.alpaca.broker import AlpacaBroker, trading_url  # noqa: PLC0415 - 75 MB, for Alpaca only
-    from actors.trading.alpaca.market import AlpacaMarket  # noqa: PLC0415 - as above
-    from daemon.desk_check import keys_of  # noqa: PLC0415 - as above
+    from daemon.desk_check import ports  # noqa: PLC0415 - alpaca-py, for Alpaca only
 
-    keys = keys_of(trading)
-    assert keys is not None  # noqa: S101 - the settings were checked
-    broker = AlpacaBroker(keys, trading_url(trading.base_url, paper=trading.paper))
-    market = AlpacaMarket(
-        keys, trading.feed, clock, broker.host, data_url=trading.data_url, stream_url=trading.stream_url
-    )
-    return market, broker
+    return ports(trading, clock)

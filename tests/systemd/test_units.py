@@ -14,6 +14,7 @@ from config.settings import Settings
 from daemon.app import STORE_STUCK_S, Daemon
 from daemon.cli import main
 from daemon.cli.service import render, units
+from daemon.desk_start import opener
 from daemon.logs import Logs
 
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -64,12 +65,15 @@ async def test_the_stages_of_the_end_fit_into_what_systemd_waits(tmp_path: Path)
         {
             "data_dir": tmp_path,
             "alerts": {"channels": [{"name": f"c{n}", "type": "console"} for n in range(7)]},
+            "trading": {"enabled": True, "broker": "simulated"},
         }
     )
     with socket.socket(socket.AF_UNIX) as control:
         clock = WallClock()
         logs = Logs("error", "json", clock)
-        daemon = Daemon(settings, public=[], control=control, clock=clock, rng=chance(1), logs=logs)
+        daemon = Daemon(
+            settings, public=[], control=control, clock=clock, rng=chance(1), logs=logs, open_desk=opener(settings)
+        )
     structlog.reset_defaults()
     assert daemon.tree().stop_s + OUTSIDE_THE_TREE_S <= seconds("TimeoutStopSec")
 
