@@ -203,7 +203,7 @@ class Daemon:
         # A scorer that starts anew folds anew, from the snapshot on: nothing of its predecessor is kept.
         self._book = IncidentBook(wiring.routing(self._settings))
         self._watch = Watch(self._book, self.store.shelf)
-        return Scorer(self.store, self._watch, self._clock, self._wake)
+        return Scorer(self.store, self._watch, self._clock, self._wake, self._backfills.look_into)
 
     def _digests(self) -> Iterator[Child]:
         if (every := self._settings.alerts.digest.every) is not None:

@@ -18,7 +18,7 @@ from actors.kernel.frozen import frozen
 from actors.kernel.mailbox import Mailbox, conflate
 from actors.store.accounts import HISTORY, MISSED, Backfill
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import BELOW, Kind, NewEntry
+from actors.store.records import BELOW, Incident, Kind, NewEntry
 
 log = structlog.get_logger()
 
@@ -103,6 +103,11 @@ class Backfills:
         self.accounts = {account.tenant: account for account in accounts}
         for tenant in self.accounts.keys() - self.probes.keys():
             self.asked.offer(Look(tenant))
+
+    def look_into(self, incident: Incident) -> None:
+        """Why nothing comes, Stripe knows."""
+        if (incident.signal, incident.scope) == ("webhook_silence", "account") and incident.tenant in self.accounts:
+            self.asked.offer(Look(incident.tenant))
 
     async def begin(self, tenants: Iterable[str], days: float) -> None:
         """Have the last days fetched, from their beginning. Raises StoreUnavailable."""

@@ -12,7 +12,18 @@ from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, monotonic
 from actors.kernel.mailbox import Ask, Gap
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import DAEMON, Committed, Findings, Kind, LogEntry, NewEntry, Severity, Snapshot, Watermark
+from actors.store.records import (
+    DAEMON,
+    Committed,
+    Findings,
+    Incident,
+    Kind,
+    LogEntry,
+    NewEntry,
+    Severity,
+    Snapshot,
+    Watermark,
+)
 
 log = structlog.get_logger()
 
@@ -30,14 +41,23 @@ class Scorer(Actor[Committed]):
     """One cursor through the log.
 
     What the store hands over from memory is read if it follows on what was read before; otherwise, and after a
-    restart, the log itself is. `wake` is told the channels that have something new to deliver.
+    restart, the log itself is. `wake` is told the channels that have something new to deliver, `opened` each incident
+    that is new.
     """
 
-    def __init__(self, store: Store, watch: Watch, clock: Clock, wake: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        watch: Watch,
+        clock: Clock,
+        wake: Callable[[Iterable[str]], None],
+        opened: Callable[[Incident], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._watch = watch
         self._clock = clock
         self._wake = wake
+        self._opened = opened
         self._cursor = 0  # what is committed
         self._position = 0  # what is read
         self._readings: dict[int, Reading] = {}  # of what is read and not committed
@@ -226,6 +246,8 @@ class Scorer(Actor[Committed]):
     def _tell(self, changes: Changes) -> None:
         for step in changes.transitions:
             incident, event = step.incident, f"incident_{step.state}"
+            if step.state == "opened":
+                self._opened(incident)
             say = log.debug if step.state == "updated" else log.info  # a storm of declines updates with every one
             say(
                 event,

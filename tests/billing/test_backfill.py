@@ -22,7 +22,7 @@ from actors.store.records import Kind, LogEntry
 from actors.store.store import SqliteStore
 from tests.billing import stripe_events as shop
 from tests.billing.gatehouse import gatehouse
-from tests.store.running import running
+from tests.store.running import incident, running
 
 DAY = 86_400
 NOW_S = shop.START + 40 * DAY
@@ -331,3 +331,19 @@ async def test_of_a_shop_whose_deliveries_fail_nothing_is_missing_in_the_end(tmp
         missed = [entry.data for entry in await house_.logged() if entry.data.get("state") == "missed"]
         assert [note["missed"] for note in missed] == [len(happened)]
         assert board.probes["acme"].verdict is Verdict.MISSING
+
+
+async def test_into_a_silence_it_is_looked_at_once(tmp_path: Path) -> None:
+    """If there is a key; and into nothing else that is told."""
+    async with house(tmp_path) as here:
+        await here.board.asked.take()  # what the first start asks
+        asked = []
+        for tenant, signal, scope in (
+            ("acme", "webhook_silence", "missed"),
+            ("acme", "refund_spike", "account"),
+            ("globex", "webhook_silence", "account"),
+            ("acme", "webhook_silence", "account"),
+        ):
+            here.board.look_into(incident(tenant=tenant, signal=signal, scope=scope))
+            asked.append(here.board.asked.depth)
+        assert asked == [0, 0, 0, 1]

@@ -1,7 +1,7 @@
 import pytest
 
 from actors.kernel.clock import SECOND
-from actors.store.records import Severity
+from actors.store.records import Kind, Severity
 from tests.billing.history import DAY, lived, since
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, event
@@ -89,3 +89,63 @@ def test_several_events_of_one_cause_are_one_reason_to_expect_more() -> None:
     night = lived(*({**one, "id": f"evt_s{number}"} for number, one in enumerate(told)))
     night.pass_minutes(15 * 60)
     assert night.incidents() == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("disabled", "Stripe has disabled the endpoint"),
+        ("failing", "Stripe's deliveries fail"),
+        ("well", "Stripe has nothing to deliver"),
+        ("unreachable", "Stripe's API does not answer either"),
+    ],
+)
+def test_once_stripe_was_asked_a_silence_says_why(verdict: str, words: str) -> None:
+    """What was said before it began says nothing of it."""
+    night = lived(*steady(10, 12))
+    night.append(Kind.BACKFILL, "acme", {"state": "probed", "verdict": "well", "detail": ""})
+    night.pass_minutes(150)
+    (silence,) = (one for one in night.incidents() if one.scope == "account")
+    assert "stripe" not in silence.evidence
+    night.append(Kind.BACKFILL, "acme", {"state": "probed", "verdict": verdict, "detail": "why"})
+    (silence,) = (one for one in night.incidents() if one.scope == "account")
+    assert silence.evidence["stripe"] == verdict
+    assert words in silence.title
+
+
+def test_a_disabled_endpoint_and_a_key_that_is_refused_are_incidents_until_they_are_not() -> None:
+    night = Night()
+
+    def probed(verdict: str) -> list[tuple[str, str]]:
+        night.append(Kind.BACKFILL, "acme", {"state": "probed", "verdict": verdict, "detail": "why"})
+        return [(one.scope, one.state) for one in night.incidents("webhook_silence")]
+
+    assert probed("well") == []
+    assert probed("disabled") == [("endpoint", "open")]
+    assert probed("unreachable") == [("endpoint", "open")]
+    assert probed("not_allowed") == [("endpoint", "resolved"), ("api_key", "open")]
+    assert probed("failing") == [("endpoint", "resolved"), ("api_key", "resolved")]
+
+
+@pytest.mark.parametrize(
+    ("missed", "span_s", "severity"), [(1, 0, "info"), (9, 60, "info"), (10, 60, "warning"), (2, 3600, "warning")]
+)
+def test_what_no_webhook_brought_is_told_with_its_number_and_its_span(missed: int, span_s: int, severity: str) -> None:
+    night = Night()
+    last = START * SECOND
+    note = {"state": "missed", "missed": missed, "first": last - span_s * SECOND, "last": last}
+    night.append(Kind.BACKFILL, "acme", note)
+    incident = night.only("webhook_silence")
+    assert (incident.scope, incident.severity) == ("missed", severity)
+    assert (incident.evidence["observed"], incident.evidence["window_s"]) == (missed, span_s)
+
+
+def test_a_fetched_event_breaks_no_silence() -> None:
+    """It is learnt from, and the endpoint is as silent as before."""
+    night = lived(*steady(10, 12))
+    night.pass_minutes(150)
+    fetched = {**event("customer.updated", {"id": "cus_1"}, since(night) - 60), "backfilled": "missed"}
+    night.append(Kind.EVENT, "acme", fetched)
+    assert [one.state for one in night.incidents("webhook_silence")] == ["open"]
+    night.deliver(event("customer.updated", {"id": "cus_1"}, since(night) + 5))
+    assert [one.state for one in night.incidents("webhook_silence")] == ["resolved"]
