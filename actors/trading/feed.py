@@ -284,7 +284,6 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
             "account",
             f"no market data for {silent_s // 60} min while the exchange is open; {reason}",
             Severity.CRITICAL,
-            first="nightdesk doctor says whether the market can be reached. Until it is, nothing is entered.",
             evidence={"feed": self._market.feed, "silent_s": silent_s, "newest_bar": rfc3339(self._blocks.closed)},
             quiet_s=UNTIL_RESOLVED_S,
         )
