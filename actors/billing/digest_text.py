@@ -116,15 +116,20 @@ def lines(content: Content, title: str) -> Iterator[str]:
         yield incident_line(incident, still, content.until, several=several)
     if len(told) > LISTED_MAX:
         yield f"+{len(told) - LISTED_MAX} more incidents"
-    telling = sorted((one for one in content.figures if not one.silent), key=lambda one: -biggest(one))
-    if not telling and len(content.figures) == 1:
-        telling = list(content.figures)
+    telling = telling_figures(content)
     for one in telling[:TENANTS_MAX]:
         where = f"{one.tenant} · " if several else ""
         yield from (where + line for line in figure_lines(one))
     if len(telling) > TENANTS_MAX:
         yield f"+{len(telling) - TENANTS_MAX} more tenants"
     yield "more: nightdesk incidents · nightdesk mrr"
+
+
+def telling_figures(content: Content) -> list[Figures]:
+    """Those with news, the biggest steps first; of an only tenant in any case."""
+    if len(content.figures) == 1:
+        return list(content.figures)
+    return sorted((one for one in content.figures if not one.silent), key=lambda one: -biggest(one))
 
 
 def incident_line(incident: Incident, still: str, until: int, *, several: bool) -> str:
@@ -190,7 +195,7 @@ def evidence(content: Content) -> dict[str, Any]:
         "opened": opened,
         "ended": ended,
         "open": still,
-        "tenants": [figure_row(one) for one in content.figures[:EVIDENCE_MAX]],
+        "tenants": [figure_row(one) for one in telling_figures(content)[:EVIDENCE_MAX]],
     }
 
 
