@@ -39,21 +39,13 @@ class DeskOffice:
     # --- questions ---------------------------------------------------------------------------------------------------
 
     async def positions(self) -> Row:
-        """What each strategy holds, and how the account stands."""
+        """What each strategy holds, at the newest quotes, and how the account stands."""
         desk = self._desk
         accounts, account = desk.broker.accounts, desk.standing.account
         rows = [
-            {
-                "strategy": strategy,
-                "symbol": symbol,
-                "quantity": stake.quantity,
-                "entry_price": stake.average,
-                "price": accounts.closes.get(symbol),
-                "value": (value := accounts.worth(strategy, symbol)),
-                "pnl": value - stake.cost,
-            }
+            self._position(desk, strategy, symbol)
             for strategy, purse in sorted(accounts.purses.items())
-            for symbol, stake in sorted(purse.stakes.items())
+            for symbol in sorted(purse.stakes)
         ]
         return {
             "positions": rows,
@@ -68,6 +60,19 @@ class DeskOffice:
                 "why_not": "" if desk.standing.clear else desk.standing.why,
                 "halted": desk.risk.book.halted.get(""),
             },
+        }
+
+    def _position(self, desk: "TradingDesk", strategy: str, symbol: str) -> Row:
+        stake, price = desk.broker.accounts.purses[strategy].stakes[symbol], desk.price(symbol)
+        value = None if price is None else stake.quantity * price
+        return {
+            "strategy": strategy,
+            "symbol": symbol,
+            "quantity": stake.quantity,
+            "entry_price": stake.average,
+            "price": price,
+            "value": value,
+            "pnl": None if value is None else value - stake.cost,
         }
 
     async def strategies(self) -> Row:

@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 
 from actors.kernel.actor import Actor
-from actors.kernel.clock import Clock
+from actors.kernel.clock import SECOND, Clock
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.tree import Branch, Child, Strategy, child, supervisor
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.venue import Venue
 from actors.store.alarm import Alarm
 from actors.store.protocol import Store
+from actors.trading.accounts import PRICE_UNITS
 from actors.trading.archive import Archive
 from actors.trading.broker import BrokerDesk
 from actors.trading.feed import Feed, feed_box
@@ -84,6 +85,11 @@ class TradingDesk:
     def tree(self) -> Branch:
         """Whoever falls is started again alone: all they know of each other is in the log."""
         return supervisor("trading", Strategy.ONE_FOR_ONE, *self._children())
+
+    def price(self, symbol: str) -> float | None:
+        """Dollars a share: between bid and ask where that is fresh, else the last close."""
+        quote = self.board.fresh(symbol, self._clock.now() - round(self.plan.limits.stale_after_s * SECOND))
+        return self.broker.accounts.closes.get(symbol) if quote is None else (quote.bid + quote.ask) / 2 / PRICE_UNITS
 
     def _children(self) -> Iterator[Child]:
         if self._exchange is not None:
