@@ -1,10 +1,10 @@
 """What a strategy has done with its money so far: equity bar by bar and closed trades, judged as a backtest is."""
 
 from array import array
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import orjson
@@ -62,18 +62,16 @@ class Record:
 
     def save(self) -> dict[str, tuple[int, bytes]]:
         """The months that changed since the last call."""
-        months: defaultdict[str, dict[str, list[object]]] = defaultdict(
-            lambda: {"times": [], "equity": [], "trades": []}
-        )
-        for time, equity in zip(self.times, self.equity, strict=True):
-            if (month := _month(time)) in self._changed:
-                months[month]["times"].append(time)
-                months[month]["equity"].append(equity)
-        for symbol, trade in self.trades:
-            if (month := _month(trade.exit_time)) in self._changed:
-                months[month]["trades"].append([symbol, *trade])
-        self._changed.clear()
-        return {f"{PREFIX}{month}": (VERSION, orjson.dumps(saved)) for month, saved in months.items()}
+        months, self._changed = sorted(self._changed), set()
+        return {f"{PREFIX}{month}": (VERSION, orjson.dumps(self._of(month))) for month in months}
+
+    def _of(self, month: str) -> dict[str, object]:
+        since = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+        until = (since + timedelta(days=31)).replace(day=1)
+        begin, end = round(since.timestamp()) * SECOND, round(until.timestamp()) * SECOND
+        rows = slice(bisect_left(self.times, begin), bisect_left(self.times, end))
+        trades = [[symbol, *trade] for symbol, trade in self.trades if begin <= trade.exit_time < end]
+        return {"times": self.times[rows].tolist(), "equity": self.equity[rows].tolist(), "trades": trades}
 
     def load(self, parts: Mapping[str, tuple[int, bytes]]) -> None:
         """What `save` has said, all of it. Raises ValueError, KeyError or TypeError for what cannot be read."""
