@@ -1,4 +1,4 @@
-"""The demo: the real daemon, a simulated shop that posts to it over HTTP, and a clock that runs ahead."""
+"""The demo: the real daemon, a simulated shop that posts to it over HTTP, an exchange, and clocks that run ahead."""
 
 import json
 import select
@@ -15,6 +15,8 @@ from actors.kernel.clock import SECOND, ScaledClock, WallClock, chance, io_sleep
 from actors.simulated.shop import Shop
 from config.settings import Settings
 from daemon.app import Daemon, run_to_end, sockets
+from daemon.cli.tables import show
+from daemon.demo_desk import TRADING, DemoDesk, leaderboard
 from daemon.logs import Logs
 
 TENANT = "shop"
@@ -43,7 +45,7 @@ def _settings(folder: Path, port: int) -> Settings:
         {
             "data_dir": folder / "data",
             "control": {"socket": folder / "control.sock"},
-            "logging": {"level": "warning", "format": "console"},
+            "logging": {"level": "error", "format": "console"},
             "web": {"listen": None},
             "billing": {
                 "listen": f"127.0.0.1:{port}",
@@ -51,6 +53,7 @@ def _settings(folder: Path, port: int) -> Settings:
             },
             # Without digests everything is told at once: an evening comes every two minutes here.
             "alerts": {"channels": [{"name": "terminal", "type": "console"}], "digest": {"every": None}},
+            "trading": TRADING,
         }
     )
 
@@ -71,16 +74,20 @@ class Story:
         clock = ScaledClock(WallClock().now(), self._speed)
         rng = chance(self._seed)
         logs = Logs(settings.logging.level, settings.logging.format, clock)
-        daemon = Daemon(settings, public=public, control=control, clock=clock, rng=rng, logs=logs)
+        desk = DemoDesk(settings.trading, self._seed, self._speed, clock.now())
+        daemon = Daemon(settings, public=public, control=control, clock=clock, rng=rng, logs=logs, open_desk=desk.open)
         host, port = public[0].getsockname()[:2]
-        shop = Shop(f"http://{host}:{port}/webhook/{TOKEN}", SECRET, clock=clock, rng=chance(self._seed))
         opened = anyio.Event()
 
         async def trade() -> None:
             await opened.wait()
+            await desk.begin()
+            tasks.start_soon(desk.pace)
+            shop = Shop(f"http://{host}:{port}/webhook/{TOKEN}", SECRET, clock=clock, rng=chance(self._seed))
             began, virtual = monotonic(), clock.now()
             self._say(
                 f"nightdesk listens on {host}:{port}; one second here is {self._speed / 60:g} minutes in the shop.\n"
+                f"Ten strategies trade made-up prices; a trading day takes at least {desk.day_s:.1f} s.\n"
             )
             with anyio.move_on_after(seconds) as self._shopping:
                 await shop.run()
@@ -139,7 +146,7 @@ class Story:
                 for incident in incidents
             ],
             "notifications": status["notifications"]["delivered"],
-            "strategies": [],
+            "strategies": leaderboard((await daemon.desk_office.strategies())["strategies"]),
             "actors": {key: status["actors"][key] for key in ("running", "restarts")},
         }
 
@@ -158,7 +165,15 @@ class Story:
             f"{told['events']['delivered']} webhooks delivered, {told['events']['stored']} stored, "
             f"{told['events']['duplicates']} duplicates, {told['events']['rejected']} rejected.\n"
             f"{len(told['incidents'])} incidents, {resolved} of them resolved; "
-            f"{told['notifications']} notifications, {told['actors']['restarts']} actor restarts."
+            f"{told['notifications']} notifications, {told['actors']['restarts']} actor restarts.\n"
+        )
+        show(
+            ["strategy", "equity", "trades", "verdict", ""],
+            (
+                [row["name"], f"{row['equity']:,.2f}", row["trades"], row["verdict"], "killed" if row["killed"] else ""]
+                for row in told["strategies"]
+            ),
+            "no strategies",
         )
 
     def _say(self, text: str) -> None:

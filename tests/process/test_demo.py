@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 
+from actors.store.records import DAEMON
+from strategies.registry import NAMES
 from tests.process.harness import PATIENCE_S, ROOT
 
 
 def test_the_demo_sums_up_what_happened() -> None:
-    """Some things went wrong in the shop, everything delivered is stored, and the summary is the last line."""
+    """Things went wrong in the shop and on the exchange, what was delivered is stored, the summary is the last line."""
     done = subprocess.run(
-        [sys.executable, "-m", "daemon", "demo", "--seconds", "8", "--speed", "1200", "--json"],
+        [sys.executable, "-m", "daemon", "demo", "--seconds", "20", "--speed", "1200", "--json"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -24,12 +26,22 @@ def test_the_demo_sums_up_what_happened() -> None:
     counts = told["events"]
     assert counts["delivered"] == counts["stored"] + counts["duplicates"]
     assert counts["stored"] > 100
-    assert told["virtual_seconds"] >= 8 * 1200 * 0.9
+    assert told["virtual_seconds"] >= 20 * 1200 * 0.9
     assert told["incidents"]
-    assert all(incident["tenant"] == "shop" and incident["opened"] for incident in told["incidents"])
+    assert all(incident["opened"] for incident in told["incidents"])
+    assert {incident["tenant"] for incident in told["incidents"]} <= {"shop", DAEMON}
     assert any(incident["resolved"] for incident in told["incidents"])
     assert told["notifications"] >= len(told["incidents"])
     assert told["actors"]["restarts"] == 0
+
+    board = told["strategies"]
+    assert sorted(row["name"] for row in board) == sorted(NAMES)
+    assert [row["equity"] for row in board] == sorted((row["equity"] for row in board), reverse=True)
+    assert sum(row["trades"] for row in board) > 0
+    killed = [row for row in board if row["killed"]]
+    assert [row["name"] for row in killed] == ["relative_strength"]  # what it bought fell by 30 % over night
+    assert killed[0]["equity"] < 85_000
+    assert "kill_switch" in {incident["signal"] for incident in told["incidents"]}
 
 
 def test_ctrl_c_ends_the_demo_in_order() -> None:

@@ -1,5 +1,9 @@
 """The clock of the demo's exchange: days to be watched, nights in a moment, and never backwards."""
 
+from itertools import pairwise
+
+import anyio
+
 from actors.kernel.clock import io_sleep, monotonic
 from actors.simulated.exchange.wire import micros
 from actors.simulated.time_lapse import TimeLapse
@@ -10,7 +14,7 @@ OPEN = micros("2026-11-25T14:30:00Z")  # Wednesday; Thursday is Thanksgiving, Fr
 
 
 def clock_from(start: int) -> TimeLapse:
-    return TimeLapse(start, waiting_speed=60, speed=600, night_speed=36_000)
+    return TimeLapse(start, dawdling_speed=60, speed=600, night_speed=36_000)
 
 
 def test_a_session_takes_its_time_and_a_night_does_not() -> None:
@@ -29,21 +33,42 @@ def test_a_session_takes_its_time_and_a_night_does_not() -> None:
     assert round(night, 1) == round((15 + 2) * 60 / 600 + (41.5 * 3600 - 17 * 60) / 36_000, 1)
 
 
-def test_it_waits_at_a_pace_of_its_own_and_whoever_sleeps_wakes_sooner_when_it_hurries() -> None:
-    async def wait() -> tuple[int, float]:
-        clock = clock_from(OPEN - HOUR)
-        clock.now()
+def test_it_changes_its_pace_and_never_goes_back() -> None:
+    async def change() -> list[int]:
+        clock = clock_from(OPEN)
+        seen = [clock.now()]
+        for pace in (clock.hurry, clock.dawdle, clock.hurry):
+            await io_sleep(10)
+            seen.append(clock.now())
+            pace()
+            assert 0 <= seen[-1] - clock.now() + 1 <= 2
         await io_sleep(10)
-        waited = clock.now()
-        clock.hurry()
-        assert abs(clock.now() - waited) <= 1
-        before = monotonic()
-        await clock.sleep_until(OPEN)
-        return waited, monotonic() - before
+        return [*seen, clock.now()]
 
-    waited, rest = run_virtual(wait)
-    assert waited == OPEN - HOUR + 10 * MINUTE
-    assert round(rest, 3) == round(48 * 60 / 36_000 + 2 * 60 / 600, 3)
+    minutes = [(after - before) // MINUTE for before, after in pairwise(run_virtual(change))]
+    assert minutes == [10, 100, 10, 100]
+
+
+def test_who_sleeps_wakes_at_the_same_time_there_whatever_the_pace() -> None:
+    async def wait() -> list[float]:
+        clock, woken = clock_from(OPEN), []
+
+        async def sleeper() -> None:
+            await clock.sleep_until(OPEN + HOUR)
+            assert 0 <= clock.now() - OPEN - HOUR < SECOND
+            woken.append(monotonic())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sleeper)
+            await io_sleep(30)  # half an hour
+            clock.hurry()
+            await io_sleep(1)  # ten minutes
+            clock.dawdle()
+            await io_sleep(10)  # ten minutes
+            clock.hurry()  # a second is left
+        return woken
+
+    assert [round(at, 2) for at in run_virtual(wait)] == [42]
 
 
 def test_sleeping_goes_by_the_same_clock() -> None:
