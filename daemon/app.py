@@ -121,7 +121,7 @@ class Daemon:
             tenants=lambda: {tenant.name for tenant in self._settings.billing.tenants},
             wake=self._wake,
             logs=logs,
-            revenue=Revenue(lambda: self._watch.ledgers, lambda: self._settings.billing.mrr),
+            revenue=Revenue(lambda: self._watch.tenants, lambda: self._settings.billing.mrr),
         )
         self._desk = open_desk(self.store, clock, self._alarms.offer) if open_desk else None
         self.desk_office = DeskOffice(self.store, clock, self._desk)

@@ -6,9 +6,9 @@ from typing import Any
 from anyio.lowlevel import checkpoint
 
 from actors.billing.conventions import CONVENTIONS
-from actors.billing.ledger import Ledger
 from actors.billing.record import Kind
 from actors.billing.statement import Flow, Statement, converted, statements
+from actors.billing.tenant_watch import TenantWatch
 from actors.store.records import parent_of
 from config.settings import Mrr
 
@@ -18,17 +18,17 @@ Row = dict[str, Any]
 class Revenue:
     """Reads the ledgers by the settings in force."""
 
-    def __init__(self, ledgers: Callable[[], Mapping[str, Ledger]], settings: Callable[[], Mrr]) -> None:
-        self._ledgers = ledgers
+    def __init__(self, tenants: Callable[[], Mapping[str, TenantWatch]], settings: Callable[[], Mrr]) -> None:
+        self._tenants = tenants
         self._settings = settings
 
     async def rows(self, tenant: str | None, at: int) -> AsyncIterator[Row]:
         """One for each tenant and currency, then one for each tenant in the display currency, if there is one."""
         said = self._settings()
-        for name, ledger in sorted(self._ledgers().items()):
+        for name, watch in sorted(self._tenants().items()):
             if tenant not in (None, name, parent_of(name)):
                 continue
-            made = statements(ledger, at, CONVENTIONS[said.rules])
+            made = statements(watch.ledger, at, CONVENTIONS[said.rules])
             about = {"tenant": name, "rules": said.rules}
             for one in made:
                 yield {**about, "converted": False, **statement_row(one)}

@@ -10,7 +10,6 @@ from actors.billing.detectors.evidence import ago
 from actors.billing.events import normalise
 from actors.billing.facts import EndpointProbed, EventsMissed, Fact, SignaturesFailed
 from actors.billing.history import NEWS, PAST, Pasts
-from actors.billing.ledger import Ledger
 from actors.billing.shelf import Below
 from actors.billing.tenant_watch import TenantWatch
 from actors.kernel.clock import SECOND
@@ -161,11 +160,6 @@ class Watch:
     def configured(self) -> list[str]:
         """Tenants that ever had thresholds of their own; connected accounts have those of the tenant above."""
         return [name for name, one in self._tenants.items() if one.settings is not None and parent_of(name) == name]
-
-    @property
-    def ledgers(self) -> Mapping[str, Ledger]:
-        """By tenant; to be read."""
-        return {name: tenant.ledger for name, tenant in self._tenants.items()}
 
     def apply(self, entry: LogEntry) -> Reading:
         """Fold one entry. One that is damaged on disk is passed by."""

@@ -76,7 +76,7 @@ def test_who_is_told_the_past_knows_what_who_was_there_knows() -> None:
     for night in (there, told):
         night.pass_minutes(1)
     assert learnt(told) == learnt(there)
-    assert told.watch.ledgers["acme"].mrr == there.watch.ledgers["acme"].mrr
+    assert told.watch.tenants["acme"].ledger.mrr == there.watch.tenants["acme"].ledger.mrr
     later = payments(1, 200, declined=0.9, seed=7)
     for night in (there, told):
         before = len(night.incidents())
@@ -158,7 +158,7 @@ def test_who_has_been_watched_for_days_needs_no_past() -> None:
     assert not night.watch._pasts
     fetched(night, BUSINESS[200:])
     end(night)
-    assert night.watch.ledgers["acme"].paying["usd"] == 50
+    assert night.watch.tenants["acme"].ledger.paying["usd"] == 50
 
 
 def test_events_that_no_webhook_would_have_brought_teach_nothing_about_webhooks() -> None:

@@ -120,9 +120,9 @@ def test_a_snapshot_and_the_rest_of_the_log_give_what_the_whole_log_gives(
     assert restored.restore(saved, ()) == []
     assert read(restored, log[cut:]) == read(whole, log[cut:])
     assert outcome(restored) == outcome(whole)
-    for tenant, ledger in whole.ledgers.items():
-        assert +restored.ledgers[tenant].mrr == +ledger.mrr
-        assert restored.ledgers[tenant].recent(whole._now) == ledger.recent(whole._now)
+    for tenant, ledger in ((name, one.ledger) for name, one in whole.tenants.items()):
+        assert +restored.tenants[tenant].ledger.mrr == +ledger.mrr
+        assert restored.tenants[tenant].ledger.recent(whole._now) == ledger.recent(whole._now)
 
 
 @given(stories)
@@ -156,7 +156,7 @@ def test_the_order_of_delivery_decides_nothing(told: list[tuple[int, int]], orde
         night.deliver(*known, at=1000)
         night.pass_minutes(5)
         opened.append({(incident.signal, incident.scope) for incident in night.incidents()})
-        ledgers += [ledger for tenant, ledger in night.watch.ledgers.items() if tenant == "acme"]
+        ledgers += [night.watch.tenants["acme"].ledger]
     assert opened[0] == opened[1]
     assert [ledger.movements() for ledger in ledgers[1:]] == [ledger.movements() for ledger in ledgers[:1]]
 
