@@ -1,12 +1,13 @@
 """Alpaca's trading behind the fence's port: orders by REST, what becomes of them by stream and by asking."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
-from actors.kernel.clock import chance
+from actors.kernel.clock import chance, io_sleep
 from actors.trading.alpaca import reading, sdk
 from actors.trading.alpaca.line import Line, Patience
 from actors.trading.alpaca.rest import DEADLINE_S, INSIST_S, Host, NotFound
@@ -16,6 +17,7 @@ from actors.trading.ports import (
     BrokerMessage,
     Execution,
     Holding,
+    Link,
     Order,
     OrderReport,
     OrderUpdate,
@@ -28,6 +30,7 @@ LIVE_URL = "https://api.alpaca.markets"
 OPEN_MAX = 500
 FILLS_PAGE = 100
 REMEMBERED = 10_000
+DUST = 1e-6  # cents: 0.29 dollars are 28.999999999999996 of them
 
 log = structlog.get_logger()
 
@@ -71,9 +74,18 @@ class AlpacaBroker:
             chance(),
             self._patience,
         )
-        # The stream only says no, not why: that is for REST to say.
-        await self.account()
+        await self._introduce(sink)
         await line.run(lambda message: self._hear(message, sink), sink)
+
+    async def _introduce(self, sink: Callable[[BrokerMessage], None]) -> None:
+        """Have REST say whether the keys are wrong: the stream says no to whatever it is, and not why."""
+        while True:
+            try:
+                await self.account()
+                return
+            except Unreachable as error:
+                sink(Link(up=False, reason=str(error)))
+            await io_sleep(self._patience.first_s)
 
     def _hear(self, message: Mapping[str, Any], sink: Callable[[BrokerMessage], None]) -> None:
         if message.get("stream") != "trade_updates":
@@ -98,7 +110,7 @@ class AlpacaBroker:
         if order.quantity is not None:
             body["qty"] = f"{order.quantity:.9f}".rstrip("0").rstrip(".")
         else:
-            body["notional"] = f"{order.notional:.2f}"
+            body["notional"] = f"{math.floor((order.notional or 0.0) * 100 + DUST) / 100:.2f}"
         return self._report(await self.host.post("/orders", body))
 
     async def order(self, client_order_id: str) -> OrderReport | None:
@@ -113,7 +125,7 @@ class AlpacaBroker:
         orders: dict[str, OrderReport] = {}
         query: dict[str, Any] = {"status": "open", "limit": OPEN_MAX, "direction": "asc", "nested": "false"}
         while True:
-            page = await self.host.get("/orders", query)
+            page = reading.listed(await self.host.get("/orders", query))
             before = len(orders)
             orders |= {report.broker_id: report for report in map(self._report, page)}
             if len(page) < OPEN_MAX or len(orders) == before:
@@ -138,16 +150,16 @@ class AlpacaBroker:
 
     async def holdings(self) -> list[Holding]:
         """Its positions."""
-        return [reading.holding(one) for one in await self.host.get("/positions")]
+        return [reading.holding(one) for one in reading.listed(await self.host.get("/positions"))]
 
     async def executions(self, after: int) -> list[Execution]:
         """Everything filled since, oldest first."""
         found: list[Execution] = []
         query: dict[str, Any] = {"after": rfc3339(after - 1), "direction": "asc", "page_size": FILLS_PAGE}
         while True:
-            page = await self.host.get("/account/activities/FILL", query)
+            page = reading.listed(await self.host.get("/account/activities/FILL", query))
             for fill in page:
-                ours = await self._our_id(str(fill.get("order_id")))
+                ours = await self._our_id(str(reading.mapping(fill).get("order_id")))
                 if ours is not None:
                     found.append(reading.activity(fill, ours))
             if len(page) < FILLS_PAGE:

@@ -138,11 +138,11 @@ class AlpacaMarket:
         if not symbols or start >= end:
             return
         while True:
-            answer = await self.data.get("/stocks/bars", query)
+            answer = reading.mapping(await self.data.get("/stocks/bars", query))
             found = (
                 reading.bar(symbol, one)
-                for symbol, several in (answer.get("bars") or {}).items()
-                for one in several or ()
+                for symbol, several in reading.by_symbol(answer.get("bars"))
+                for one in reading.listed(several or [])
             )
             yield [bar for bar in found if bar is not None and start <= bar.time < end]
             if not (token := answer.get("next_page_token")):
@@ -152,14 +152,14 @@ class AlpacaMarket:
     async def quotes(self, symbols: Collection[str]) -> list[Quote]:
         """The newest quote of each symbol that has one."""
         query = {"symbols": ",".join(sorted(symbols)), "feed": self.asked_feed}
-        answer = await self.data.get("/stocks/quotes/latest", query)
-        found = (reading.quote(symbol, one) for symbol, one in (answer.get("quotes") or {}).items())
+        answer = reading.mapping(await self.data.get("/stocks/quotes/latest", query))
+        found = (reading.quote(symbol, one) for symbol, one in reading.by_symbol(answer.get("quotes")))
         return [quote for quote in found if quote is not None]
 
     async def sessions(self, first: str, last: str) -> list[Session]:
         """The exchange's days from date to date, both included."""
         answer = await self._trading.get("/calendar", {"start": first, "end": last})
-        return [reading.session(day) for day in answer]
+        return [reading.session(day) for day in reading.listed(answer)]
 
     async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
         """The splits on the dates from first to last, both included."""
@@ -186,8 +186,8 @@ class AlpacaMarket:
                 answer = await self.data.get("/corporate-actions", query | {"limit": ACTIONS_PAGE}, version="v1")
             except NotFound:
                 return found  # a local exchange that has none
-            for several in (answer.get("corporate_actions") or {}).values():
-                found += several
+            for _, several in reading.by_symbol(reading.mapping(answer).get("corporate_actions")):
+                found += reading.listed(several)
             if not (token := answer.get("next_page_token")):
                 return found
             query["page_token"] = token
@@ -201,7 +201,7 @@ class AlpacaMarket:
             except NotFound:
                 missing.append(symbol)
             else:
-                if not asset.get("tradable", True):
+                if not reading.mapping(asset).get("tradable", True):
                     missing.append(symbol)
         return missing
 

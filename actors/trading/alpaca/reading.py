@@ -1,7 +1,7 @@
 """Alpaca's JSON as values of the fence: unknown fields are ignored, what makes no sense is no value."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -25,9 +25,31 @@ from strategies.sessions import NEW_YORK
 
 Json = Mapping[str, Any]
 
+SENSELESS = (AttributeError, KeyError, TypeError, ValueError, ArithmeticError)
+"""What reading raises where something is missing, of another type, or no number."""
+
 HALTS = frozenset({"H", "P", "2"})
 """Trading halt and pause of tape C; halt of tapes A and B."""
 RESUMES = frozenset({"T", "3"})
+
+
+def mapping(answer: Any) -> Json:
+    """An answer that has to be an object. Raises Unreachable when it is none."""
+    if not isinstance(answer, Mapping):
+        raise Unreachable("the answer makes no sense")
+    return answer
+
+
+def listed(answer: Any) -> list[Any]:
+    """An answer that has to be a list. Raises Unreachable when it is none."""
+    if not isinstance(answer, list):
+        raise Unreachable("the answer makes no sense")
+    return answer
+
+
+def by_symbol(answer: Any) -> Iterator[tuple[str, Any]]:
+    """What an answer has of each symbol; null, as Alpaca writes it, is none."""
+    return iter(mapping({} if answer is None else answer).items())
 
 
 def bar(symbol: str, data: Json) -> Bar | None:
@@ -37,7 +59,7 @@ def bar(symbol: str, data: Json) -> Bar | None:
         volume = float(data["v"])
         at = _time(data["t"])
         vwap, trades = _units(data.get("vw") or 0), int(data.get("n") or 0)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except SENSELESS:
         return None
     if not (0 < low <= min(opened, close) and max(opened, close) <= high and 0 <= volume < math.inf):
         return None
@@ -48,18 +70,16 @@ def quote(symbol: str, data: Json) -> Quote | None:
     """None: not a quote. A side that nobody offers is 0."""
     try:
         return Quote(symbol, _time(data["t"]), _units(data.get("bp") or 0), _units(data.get("ap") or 0))
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except SENSELESS:
         return None
 
 
 def halted(symbol: str, data: Json) -> Halted | None:
     """None: a status that neither stops trading nor lets it go on."""
-    code = data.get("sc")
-    if code not in HALTS | RESUMES:
-        return None
     try:
-        return Halted(symbol, halted=code in HALTS, time=_time(data["t"]))
-    except (KeyError, TypeError, ValueError):
+        code = data["sc"]
+        return Halted(symbol, halted=code in HALTS, time=_time(data["t"])) if code in HALTS | RESUMES else None
+    except SENSELESS:
         return None
 
 
@@ -71,7 +91,7 @@ def session(data: Json) -> Session:
             int(datetime.combine(day, time.fromisoformat(data[name]), NEW_YORK).timestamp()) * SECOND
             for name in ("open", "close")
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("the calendar's answer makes no sense") from error
     return Session(day.isoformat(), opens, closes)
 
@@ -81,7 +101,7 @@ def split(data: Json) -> SplitDay:
     try:
         ratio = _number(data["new_rate"]) / _number(data["old_rate"])
         return SplitDay(str(data["symbol"]), date.fromisoformat(data["ex_date"]).isoformat(), ratio)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except SENSELESS as error:
         raise Unreachable("a split makes no sense") from error
 
 
@@ -89,7 +109,7 @@ def dividend(data: Json) -> Action:
     """A cash dividend. Raises Unreachable when it makes no sense."""
     try:
         return Action(str(data["symbol"]), date.fromisoformat(data["ex_date"]), dividend=_number(data["rate"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("a dividend makes no sense") from error
 
 
@@ -106,18 +126,18 @@ def order(data: Json) -> OrderReport:
             average=_number(data.get("filled_avg_price") or 0),
             reason=str(data.get("reject_reason") or ""),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("an order's answer makes no sense") from error
 
 
 def execution(update: Json, of: OrderReport) -> Execution | None:
     """The shares of a fill on the stream. Raises Unreachable when the message makes no sense."""
-    if update.get("event") not in {"fill", "partial_fill"}:
-        return None
     try:
+        if update["event"] not in {"fill", "partial_fill"}:
+            return None
         quantity, price = _number(update["qty"]), _number(update["price"])
         at = _time(update["timestamp"])
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("a fill makes no sense") from error
     return Execution(execution_id(of.broker_id, of.filled), of.client_order_id, of.symbol, of.side, quantity, price, at)
 
@@ -134,7 +154,7 @@ def activity(data: Json, client_order_id: str) -> Execution:
             _number(data["price"]),
             _time(data["transaction_time"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("the account's history makes no sense") from error
 
 
@@ -156,7 +176,7 @@ def account(data: Json) -> AccountState:
             _number(data["buying_power"]),
             blocked=blocked or data.get("status", "ACTIVE") != "ACTIVE",
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("the account's answer makes no sense") from error
 
 
@@ -164,7 +184,7 @@ def holding(data: Json) -> Holding:
     """Raises Unreachable when the answer makes no sense."""
     try:
         return Holding(str(data["symbol"]), _number(data["qty"]), _number(data["avg_entry_price"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except SENSELESS as error:
         raise Unreachable("a position makes no sense") from error
 
 

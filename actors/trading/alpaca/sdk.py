@@ -116,14 +116,14 @@ class DataSocket(StockDataStream):
 
     def __init__(self, url: str, keys: Keys, channels: Mapping[str, list[str]], hear: Hear) -> None:
         super().__init__(keys.key_id, keys.secret_key, raw_data=True, websocket_params=SOCKET, url_override=url)
-        self._channels = channels
+        self._handlers |= {channel: dict.fromkeys(symbols) for channel, symbols in channels.items()}
         self._hear = hear
 
     async def open(self) -> None:
         """Connect, say who we are, and subscribe; the confirmation is a message like others. Raises StreamError."""
         await self._connect()
         await self._auth()
-        await self._ws.send(msgpack.packb({"action": "subscribe", **self._channels}))
+        await self._send_subscribe_msg()
 
     async def listen(self) -> None:
         """Until the connection ends, which raises."""
