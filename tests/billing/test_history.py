@@ -57,9 +57,9 @@ def learnt(night: Night) -> dict[str, Any]:
     return known | {signal: known[signal][1:] for signal in ("renewals_missing", "silent_lapse")}
 
 
-def at_end(events: list[Event]) -> Night:
+def at_end(events: list[Event], **rules: Any) -> Night:
     """A watch that begins when all that has happened, and is told of it."""
-    night = Night()
+    night = Night(**rules)
     night.now = END * SECOND
     begin(night)
     fetched(night, events)
@@ -132,7 +132,7 @@ def test_what_comes_meanwhile_is_seen_at_once_and_learnt_in_its_place() -> None:
 @pytest.mark.parametrize("cut", [1, 40, 300, 702, 704, 720])
 def test_a_restart_while_the_past_is_told_changes_nothing(cut: int) -> None:
     """Snapshot and tail are the same as all of it, and of the past nothing is left in the end."""
-    night = at_end(BUSINESS)
+    night = at_end(BUSINESS, sensitivity="high", refund_spike_count=3)
     night.pass_minutes(30)
     first = Night()
     for entry in night.log[:cut]:
