@@ -33,9 +33,10 @@ def register(commands: Commands) -> None:
 
     demo_ = commands.add_parser(
         "demo",
-        help="the real daemon against a simulated shop, on an accelerated clock",
-        description="Starts the real daemon in a temporary directory and a simulated shop that posts signed Stripe "
-        "webhooks to it. Now and then something goes wrong, and the terminal shows what the daemon says of it.",
+        help="the real daemon against a simulated shop and a simulated exchange, on accelerated clocks",
+        description="Starts the real daemon in a temporary directory, a simulated shop that posts signed Stripe "
+        "webhooks to it, and an exchange with made-up prices on which its ten strategies trade. Now and then something "
+        "goes wrong, and the terminal shows what the daemon says of it.",
     )
     demo_.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: Ctrl-C)")
     demo_.add_argument("--speed", type=float, default=600.0, metavar="X", help="how much faster than life (600)")
