@@ -1,6 +1,7 @@
 """The watch: a pure fold over the log. Equal logs give equal incidents, live, after a restart and in a replay."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -34,6 +35,9 @@ SET_BACK_US = 5 * MINUTE
 
 AT_HAND_MAX = 10_000
 """Records of subscriptions, some 8 MB."""
+
+AWAKE_MAX = 64
+"""Tenants, some 5 MB; to wake one takes half a millisecond."""
 
 INCIDENTS = "incidents"
 """The parts of a snapshot that are the book's."""
@@ -209,7 +213,7 @@ class Watch:
         if found is None:
             found = self._tenants[name] = TenantWatch(name)
             if self._shelf_of is not None:
-                found.ledger.records.below = self._shelf_of(name)
+                found.put_below(self._shelf_of(name))
             if (parent := parent_of(name)) != name:
                 self._connected.setdefault(parent, []).append(name)
                 if (above := self._tenants.get(parent)) is not None and above.settings is not None:
@@ -253,12 +257,12 @@ class Watch:
                     tenant.keep(fact, self._now)
                 return self._found(past.live_through(entry.data, self._now), tenant, entry.seq)
             past.hold(entry.data, self._now)
+        if (tenant := self._tenant(entry.tenant)).met is None:
+            tenant.meet(self._now)
         return self._show(entry, facts)
 
     def _show(self, entry: LogEntry, facts: Sequence[Fact]) -> Reading:
         tenant = self._tenant(entry.tenant)
-        if tenant.met is None:
-            tenant.meet(self._now)
         found: list[Finding] = []
         for fact in facts:
             found += tenant.observe(fact, self._now)
@@ -335,6 +339,9 @@ class Watch:
         if sum(shelf.at_hand for shelf in shelves) > AT_HAND_MAX:
             for shelf in shelves:
                 shelf.put_down()
+        awake = sorted((tenant for tenant in self._tenants.values() if tenant.detectors), key=lambda one: one.heard)
+        for tenant in awake[:-AWAKE_MAX]:
+            tenant.rest()
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
         """Be as of a snapshot, whatever was before.
@@ -342,7 +349,11 @@ class Watch:
         Returns the parts of another version and those that cannot be read: restore again without them, or with better.
         """
         self._now, self._tenants, self._connected, self._pasts = 0, {}, {}, Pasts()
-        unread = [part for part, (version, state) in parts.items() if version and not self._load(part, version, state)]
+        unread: list[tuple[str, str]] = []
+        for tenant, of_tenant in groupby(parts.items(), key=lambda part: part[0][0]):
+            unread += [part for part, (version, state) in of_tenant if version and not self._load(part, version, state)]
+            if len(self._tenants) > AWAKE_MAX and tenant in self._tenants:
+                self._tenants[tenant].rest()
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
         return unread + self._incidents.load(parts, open_incidents)
 

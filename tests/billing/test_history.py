@@ -145,6 +145,9 @@ def test_a_restart_while_the_past_is_told_changes_nothing(cut: int) -> None:
     restored = Night()
     restored.watch = after
     assert learnt(restored) == learnt(night)
+    whole, ledger = night.watch._tenants["acme"].ledger, after._tenants["acme"].ledger
+    assert (+ledger.mrr, ledger.movements()) == (+whole.mrr, whole.movements())
+    assert len(whole.movements()) > 60
     parts |= dict(after.snapshot())
     assert {version for (_, name), (version, _) in parts.items() if name.startswith("past:")} <= {0}
 
@@ -186,3 +189,12 @@ def test_a_past_that_took_too_long_to_tell_is_no_longer_needed(reason: str) -> N
     end(night)
     assert learnt(night) == known
     assert not night.watch._pasts
+
+
+def test_that_stripe_was_asked_in_vain_for_days_takes_no_past_away() -> None:
+    """A key that lacked a permission: what counts is since when events come."""
+    night = Night()
+    night.append(Kind.BACKFILL, "acme", {"state": "probed", "verdict": "not_allowed", "detail": "why"})
+    night.pass_until((START + 3 * DAY) * SECOND)
+    begin(night)
+    assert night.watch._pasts
