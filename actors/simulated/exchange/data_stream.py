@@ -4,7 +4,7 @@ import anyio
 from aiohttp import web
 
 from actors.simulated.exchange import wire
-from actors.simulated.exchange.faults import FaultPlan
+from actors.simulated.exchange.faults import REFUSALS, STREAM_ERRORS, FaultPlan
 from actors.simulated.exchange.lines import Line, Lines, Message, json_list, msgpack_list, read
 from actors.trading.ports import BarSeen, Halted, MarketMessage, QuoteSeen
 
@@ -12,20 +12,7 @@ AUTH_S = 10.0
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
 LIMITED = ("trades", "quotes")
 SYMBOLS_MAX = 30  # of LIMITED, on the free plan
-ERRORS = {
-    400: "invalid syntax",
-    401: "not authenticated",
-    402: "auth failed",
-    403: "already authenticated",
-    404: "auth timeout",
-    405: "symbol limit exceeded",
-    406: "connection limit exceeded",
-    407: "slow client",
-    409: "insufficient subscription",
-    410: "invalid subscribe action for this feed",
-    500: "internal error",
-}
-ENDS = frozenset({402, 404, 406, 407, 409})
+ENDS = frozenset({402, 404, 409, *REFUSALS.values()})
 """Errors after which the connection is closed."""
 
 
@@ -95,13 +82,18 @@ class DataStream(Lines):
                 return await self._refuse(line, 402)
             elif feed not in self._feeds:
                 return await self._refuse(line, 409)
-            elif self._clients or self._faults.holds("406"):
-                return await self._refuse(line, 406)
+            elif code := self._refused():
+                return await self._refuse(line, code)
             else:
                 self._clients[line] = {channel: set() for channel in CHANNELS}
                 await line.say({"T": "success", "msg": "authenticated"})
                 return True
         return False
+
+    def _refused(self) -> int | None:
+        """Why even a client in good standing is not let in."""
+        faulty = next((code for name, code in REFUSALS.items() if self._faults.holds(name)), None)
+        return faulty or (406 if self._clients else None)
 
     async def _converse(self, line: Line, *, packed: bool) -> None:
         async with anyio.create_task_group() as tasks:
@@ -147,7 +139,7 @@ class DataStream(Lines):
 
 
 def _error(code: int) -> Message:
-    return {"T": "error", "code": code, "msg": ERRORS[code]}
+    return {"T": "error", "code": code, "msg": STREAM_ERRORS[code]}
 
 
 def _status(symbol: str, at: int, status: tuple[str, str], reason: tuple[str, str]) -> Message:

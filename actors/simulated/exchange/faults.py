@@ -6,9 +6,34 @@ from hashlib import blake2b
 from actors.kernel.clock import Random, chance, monotonic
 from config.errors import BadInput
 
+STREAM_ERRORS = {
+    400: "invalid syntax",
+    401: "not authenticated",
+    402: "auth failed",
+    403: "already authenticated",
+    404: "auth timeout",
+    405: "symbol limit exceeded",
+    406: "connection limit exceeded",
+    407: "slow client",
+    408: "v2 not enabled",
+    409: "insufficient subscription",
+    410: "invalid subscribe action for this feed",
+    411: "insufficient scope",
+    412: "invalid options",
+    413: "options limit exceeded",
+    500: "internal error",
+}
+"""What Alpaca's data stream says by number."""
+
+REFUSALS = {str(code): code for code in (406, 407, 408, 409, 411, 412, 413, 500)}
+"""Those which a client can do nothing about, and which may so be had as faults."""
+
 FAULTS = {
     "deaf": "streams that are open stay open and say nothing more, until their client connects anew",
-    "406": "data streams are dropped and refused with 406, connection limit exceeded",
+    **{
+        name: f"data streams are dropped and refused with {name}, {STREAM_ERRORS[code]}"
+        for name, code in REFUSALS.items()
+    },
     "auth-refused": "streams are dropped and refused with 402, requests with 401 and 403",
     "restart": "streams are dropped, and no connection is answered for a while",
     "stalled": "requests are read and never answered",
@@ -29,7 +54,7 @@ FAULTS = {
 }
 """Every fault there is, and what it does."""
 
-LASTING = frozenset({"deaf", "406", "auth-refused", "restart", "stalled", "429", "429-bare"})
+LASTING = frozenset({"deaf", *REFUSALS, "auth-refused", "restart", "stalled", "429", "429-bare"})
 """Faults that come and go as a spell; the others strike single orders, updates or bars, `half-day` every day."""
 
 STRIKES = 0.3  # of the occasions

@@ -12,7 +12,7 @@ from aiohttp import web
 from actors.kernel.clock import Clock, WallClock, io_sleep, monotonic
 from actors.simulated.exchange.data_rest import DataRest
 from actors.simulated.exchange.data_stream import DataStream
-from actors.simulated.exchange.faults import FAULTS, LASTING, FaultPlan
+from actors.simulated.exchange.faults import FAULTS, LASTING, REFUSALS, FaultPlan
 from actors.simulated.exchange.orders import Declined
 from actors.simulated.exchange.tape import Tape
 from actors.simulated.exchange.trading_rest import TradingRest, answer, declined
@@ -128,7 +128,7 @@ class ExchangeServer:
         if name == "deaf":
             self._data.deafen()
             self._updates.deafen()
-        elif name == "406":
+        elif name in REFUSALS:
             await self._data.drop()
         elif name in {"auth-refused", "restart"}:
             await self._drop()
