@@ -6,7 +6,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.paths import default_data_dir, default_socket
-from config.types import Address, Count, Currency, Duration, FilePath, SecretUrl, Timezone, Token
+from config.types import (
+    Address,
+    Count,
+    Currency,
+    Duration,
+    FilePath,
+    HttpUrl,
+    SecretUrl,
+    Timezone,
+    Token,
+    WebSocketUrl,
+)
 
 SIGNALS = frozenset(
     "decline_spike card_testing refund_spike refund_exceeds_charge dispute_spike duplicate_charge negative_invoice "
@@ -322,9 +333,9 @@ class Trading(Section):
     secret_key: SecretStr | None = None
     paper: bool = True
     feed: Literal["iex", "sip", "delayed_sip"] = "iex"
-    base_url: str | None = None
-    data_url: str | None = None
-    stream_url: str | None = None
+    base_url: HttpUrl | None = None
+    data_url: HttpUrl | None = None
+    stream_url: WebSocketUrl | None = None
     capital_per_strategy: Annotated[float, Field(gt=0)] | None = None
     fraction: Fraction = 0.1
     max_positions: Count = 10

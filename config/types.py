@@ -101,6 +101,23 @@ SecretUrl = Annotated[SecretStr, AfterValidator(url)]
 """An address that is itself a secret: whoever knows it may post to it."""
 
 
+def of_schemes(*schemes: str) -> AfterValidator:
+    """An address that begins with one of these; its host is looked for when it is called."""
+
+    def check(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError(f"expected {' or '.join(f'{scheme}://' for scheme in schemes)} and a host")
+        _ = parts.port  # raises ValueError where it is none
+        return text
+
+    return AfterValidator(check)
+
+
+HttpUrl = Annotated[str, of_schemes("http", "https")]
+WebSocketUrl = Annotated[str, of_schemes("ws", "wss")]
+
+
 def token(secret: SecretStr) -> SecretStr:
     """The last part of a tenant's address: it must fit there without escaping."""
     if not re.fullmatch(r"[A-Za-z0-9._~-]{1,128}", secret.get_secret_value()):

@@ -111,6 +111,13 @@ def test_a_tenant_overrides_only_the_rules_it_sets(tmp_path: Path) -> None:
             ["nightdesk.yaml: billing: tenants[1].token: another tenant has the same token"],
         ),
         (
+            "trading: {base_url: 'localhost:8790', stream_url: 'http://x'}",
+            [
+                "nightdesk.yaml: trading.base_url: expected http:// or https:// and a host",
+                "nightdesk.yaml: trading.stream_url: expected ws:// or wss:// and a host",
+            ],
+        ),
+        (
             "alerts: {channels: [{name: x, type: wobhook}]}",
             [
                 (
