@@ -8,7 +8,7 @@ import structlog
 from anyio.lowlevel import checkpoint
 
 from actors.billing.diary import DECLINED, PAID, Diary
-from actors.billing.digest_text import Content, Figures, payload
+from actors.billing.digest_text import Content, Figures, apology, payload
 from actors.billing.ledger import DAY, Ledger
 from actors.billing.trends import trends
 from actors.kernel.actor import Actor
@@ -142,15 +142,25 @@ class Digest(Actor[Never]):
         found = await self._store.digests.incidents(mark.until - OVERLAP, mark.open)
         totals = self._totals()
         figures = [self._figures(name, totals[name], until) async for name in one_by_one(sorted(totals))]
-        number = mark.number + 1
         notifications = []
         for route in audience.routes:
-            content = self._content(route, audience, found, figures, until)
-            if not content.empty and self._carries(route, audience, content):
-                notifications.append(self._notification(route.channel, content, number))
+            key = f"digest.{until // SECOND}.{mark.number + 1}.{route.channel}"
+            try:
+                content = self._content(route, audience, found, figures, until)
+                message = self._message(route, audience, content, key)
+            except Exception as error:
+                # A fault of ours in one digest must not keep back the others, nor what was held for this one.
+                log.exception("digest_fault", channel=route.channel)
+                message = apology(error, key, self._clock.now())
+            if message is not None:
+                now = self._clock.now()
+                tenant = message["tenant"]
+                notifications.append(
+                    NewNotification(key, route.channel, tenant, "digest", Severity.INFO, now, now, message)
+                )
         after = Mark(
             until,
-            number,
+            mark.number + 1,
             known=[one.id for one in found if one.opened > until - OVERLAP],
             open=[one.id for one in found if one.state is State.OPEN],
             totals=totals,
@@ -159,7 +169,7 @@ class Digest(Actor[Never]):
         await self._file(notifications, after)
         channels = [one.channel for one in notifications]
         self._wake(channels)
-        (log.info if channels else log.debug)("digest", number=number, channels=channels)
+        (log.info if channels else log.debug)("digest", number=after.number, channels=channels)
 
     async def _file(self, notifications: Sequence[NewNotification], mark: Mark) -> None:
         await self._store.digests.file(notifications, asdict(mark))
@@ -172,7 +182,7 @@ class Digest(Actor[Never]):
         mark = self._mark
         known = {*mark.known, *mark.open}
         its = [one for one in found if any(route is other for other in audience.of(one))]
-        opened = [one for one in its if one.id not in known]
+        opened = [one for one in its if one.id not in known and not one.false_positive]
         return Content(
             mark.until,
             until,
@@ -182,17 +192,12 @@ class Digest(Actor[Never]):
             figures=[one for one in figures if audience.serves(route.channel, one.tenant)],
         )
 
-    @staticmethod
-    def _carries(route: Route, audience: Audience, content: Content) -> bool:
+    def _message(self, route: Route, audience: Audience, content: Content, key: str) -> dict[str, Any] | None:
         """A digest is info; on a channel that carries less, it comes only with what was kept from that channel."""
-        return route.min_severity is Severity.INFO or any(
+        carried = route.min_severity is Severity.INFO or any(
             audience.left_to_digest(route, one.severity, one.opened) for one in content.opened
         )
-
-    def _notification(self, channel: str, content: Content, number: int) -> NewNotification:
-        now, key = self._clock.now(), f"digest.{content.until // SECOND}.{number}.{channel}"
-        message = payload(content, key, now)
-        return NewNotification(key, channel, message["tenant"], "digest", Severity.INFO, now, now, message)
+        return payload(content, key, self._clock.now()) if carried and not content.empty else None
 
     def _totals(self) -> dict[str, dict[str, int]]:
         return {name: dict(books.diary.totals) for name, books in self._tenants().items() if name != DAEMON}

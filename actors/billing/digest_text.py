@@ -75,17 +75,29 @@ class Content:
 def payload(content: Content, id_: str, at: int) -> dict[str, Any]:
     """As INTERFACES promises it to the webhook channel."""
     tenants = content.tenants
+    tenant = tenants.pop() if len(tenants) == 1 else DAEMON
     title = title_of(content)
+    return message(id_, at, tenant, title, "\n".join(lines(content, title)), evidence(content))
+
+
+def apology(error: Exception, id_: str, at: int) -> dict[str, Any]:
+    """In the place of a digest that could not be made."""
+    title = f"This digest could not be written ({type(error).__name__}): nightdesk incidents shows what happened"
+    return message(id_, at, DAEMON, title, title, {"error": f"{type(error).__name__}: {error}"})
+
+
+def message(id_: str, at: int, tenant: str, title: str, text: str, what: Mapping[str, Any]) -> dict[str, Any]:
+    """Of this kind."""
     return {
         "id": id_,
         "kind": "digest",
-        "tenant": tenants.pop() if len(tenants) == 1 else DAEMON,
+        "tenant": tenant,
         "signal": "digest",
         "severity": Severity.INFO.value,
         "scope": "account",
         "title": title,
-        "text": "\n".join(lines(content, title)),
-        "evidence": evidence(content),
+        "text": text,
+        "evidence": what,
         "at": moment(at),
     }
 

@@ -38,7 +38,7 @@ class Town:
     """A day from MIDNIGHT on: what the shop sends, and a daemon that lives and dies."""
 
     def __init__(self, folder: Path, routing: Routing, every_s: float, on_write: Callable[[str], None]) -> None:
-        self._routing = routing
+        self.routing = routing
         self._every_s = every_s
         self._folder = folder
         self._on_write = on_write
@@ -52,7 +52,7 @@ class Town:
         self.store = store
 
         def scorer() -> Scorer:
-            self.watch = Watch(IncidentBook(self._routing))
+            self.watch = Watch(IncidentBook(self.routing))
             return Scorer(store, self.watch, self.clock, lambda _: None)
 
         def digest() -> Digest:
@@ -60,7 +60,7 @@ class Town:
                 store,
                 self.clock,
                 every_s=self._every_s,
-                audience=lambda: self._routing,
+                audience=lambda: self.routing,
                 tenants=lambda: self.watch.tenants,
                 wake=lambda _: None,
             )
@@ -310,6 +310,46 @@ def test_a_restart_repeats_none_and_loses_none(town: Callable[..., Play]) -> Non
         assert sum(one.payload["evidence"]["counts"]["opened"] for one in digests) == 2
         assert sum(one.payload["evidence"]["counts"]["ended"] for one in digests) == 2
         assert sum(one.payload["evidence"]["tenants"][0]["paid"] for one in digests) == 4
+
+    town()(story)
+
+
+class Broken(Routing):
+    """Its last channel cannot be asked whom it serves."""
+
+    def serves(self, channel: str, tenant: str) -> bool:
+        if channel == "phone":
+            raise KeyError(channel)
+        return super().serves(channel, tenant)
+
+
+def test_a_digest_that_cannot_be_made_says_so_and_keeps_back_no_other(folder: Path) -> None:
+    routing = Routing((OPS, PHONE), digests=True)
+
+    async def story() -> None:
+        place = Town(folder, routing, HOUR, lambda _: None)
+        async with place.living():
+            await place.happens(*twice(600))
+            place.routing = Broken((OPS, PHONE), digests=True)
+            await place.until(3 * HOUR)
+            assert said(await place.digests()) == ["1 incident", "1 over"]
+            assert said(await place.digests("phone"))[0] == (
+                "This digest could not be written (KeyError): nightdesk incidents shows what happened"
+            )
+
+    run_virtual(story, seed=1)
+
+
+def test_a_false_positive_is_no_news(town: Callable[..., Play]) -> None:
+    async def story(place: Town) -> None:
+        async with place.living():
+            await place.happens(*twice(600))
+            await place.until(700)
+            (incident,) = await place.store.incidents(tenant="acme")
+            word = {"command": "false_positive", "incident": incident.id, "by": 0}
+            await place.store.append(NewEntry(Kind.COMMAND, "acme", place.clock.now(), word))
+            await place.until(2 * HOUR)
+            assert await place.digests() == []
 
     town()(story)
 
