@@ -141,6 +141,7 @@ class TradingDesk:
             strategies=[chosen.name for chosen in self.plan.strategies],
             capital=self._trading.capital_per_strategy,
             stale_after_s=self._trading.risk.stale_after,
+            price_collar=self._trading.risk.price_collar,
             alarm=self._alarm,
             changed=self._wake_all,
         )

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from actors.kernel.clock import SECOND, Clock
-from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
+from actors.store.alarm import Alarm
 from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry, Parts
 from actors.store.protocol import Store
-from actors.store.records import Severity
-from actors.trading import consequences, orders_state
+from actors.trading import broker_alarms, consequences, orders_state
 from actors.trading.accounts import PRICE_UNITS, Accounts
 from actors.trading.courier import Courier
 from actors.trading.journal import encode
@@ -30,7 +29,6 @@ log = structlog.get_logger()
 
 READER = "broker"
 PART = "orders"
-ORPHANS_S = 7 * 86_400
 NEWS_MAX = 10_000
 """Updates that wait to be written down; what is beyond is asked for again."""
 
@@ -53,6 +51,7 @@ class BrokerDesk(DeskReader):
         strategies: Sequence[str],
         capital: float | None,
         stale_after_s: float,
+        price_collar: float,
         alarm: Callable[[Alarm], object],
         changed: Callable[[], object],
     ) -> None:
@@ -68,6 +67,7 @@ class BrokerDesk(DeskReader):
         self._strategies = strategies
         self._capital = capital
         self._stale_after = round(stale_after_s * SECOND)
+        self._price_collar = price_collar
         self._alarm = alarm
         self._changed = changed
         self._courier = Courier(broker)
@@ -171,22 +171,21 @@ class BrokerDesk(DeskReader):
             elif order.report is not None and order_id not in self._cancelled and self._unwanted(order):
                 self._cancelled.add(order_id)
                 self._timers.start_soon(self._courier.cancel, order_id)
+        self._tell_of_strange_prices()
         self._lookout.settled()
 
+    def _tell_of_strange_prices(self) -> None:
+        """What was executed is booked, whatever the price; but one that is far from the quote is shown to people."""
+        news, self.orders.news = self.orders.news, []
+        for booked in news:
+            mid = self._mid(booked.symbol) if booked.at > self.clock.now() - self._stale_after else None
+            if mid is not None and abs(booked.price / mid - 1) > self._price_collar:
+                self._alarm(broker_alarms.strange_price(booked, mid))
+
     def _tell_of_orphans(self) -> None:
-        """A position whose strategy is not traded any more has nobody who would sell it."""
         for name, purse in self.accounts.purses.items():
             if purse.stakes and name not in self._strategies:
-                held = ", ".join(sorted(purse.stakes))
-                self._alarm(
-                    Alarm(
-                        "strategy_failed",
-                        name,
-                        f"{name} holds {held}, and is not traded any more",
-                        first=f"Add {name} to trading.strategies again; to be rid of it, flatten it there first.",
-                        quiet_s=ORPHANS_S,
-                    )
-                )
+                self._alarm(broker_alarms.orphaned(name, purse))
 
     def _unwanted(self, order: Sent) -> bool:
         """Of strategies that were halted since; or given up for lost, and alive after all."""
@@ -244,17 +243,4 @@ class BrokerDesk(DeskReader):
 
     def mismatch(self, found: Sequence[Difference]) -> None:
         """People are told of both sides, or (nothing found) that they agree."""
-        if not found:
-            self._alarm(Alarm("broker_mismatch", "account", None))
-            return
-        self._alarm(
-            Alarm(
-                "broker_mismatch",
-                "account",
-                f"The broker and our books differ: {'; '.join(map(str, found[:3]))}",
-                Severity.CRITICAL,
-                first="Nobody enters anything until they agree. Was something traded by hand? Undo it at the broker.",
-                evidence={"differences": {one.symbol: {"books": one.ours, "broker": one.theirs} for one in found}},
-                quiet_s=UNTIL_RESOLVED_S,
-            )
-        )
+        self._alarm(broker_alarms.mismatch(found))

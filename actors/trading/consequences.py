@@ -11,6 +11,9 @@ from actors.trading.orders import Orders, Sent
 from actors.trading.ports import Side
 from actors.trading.words import Booked, Intent, IntentOver, OrderPlaced
 
+OTHER_WORDS = {"replaced": "canceled", "filled": "canceled"}
+"""How an order ended that brought nothing."""
+
 PATIENCE = 120 * SECOND
 """How long after its decision an entry may still go out; an exit always may."""
 
@@ -50,7 +53,7 @@ def _outcome(order: Sent, intent: Intent, got: float) -> str:
     sold_out = intent.quantity is not None and got >= intent.quantity - DUST
     if sold_out or (intent.quantity is None and not order.reason and order.report.state == "filled"):
         return "filled"
-    return "partial" if got > 0 else order.report.state
+    return "partial" if got > 0 else OTHER_WORDS.get(order.report.state, order.report.state)
 
 
 def _given_up(orders: Orders, wish: Wish, now: int) -> str:

@@ -83,8 +83,8 @@ class Orders:
         self.executions: OrderedDict[str, str] = OrderedDict()  # execution → client_order_id
         self.unbooked: dict[str, Execution] = {}
         self.halted: set[str] = set()
-        self.last_execution = 0
-        """When the newest was."""
+        self.news: list[Booked] = []
+        """What was booked since somebody last looked; not saved."""
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,6 @@ class Orders:
             order.dollars += execution.quantity * execution.price
             self.executions[execution.execution_id] = report.client_order_id
             self.unbooked[execution.execution_id] = execution
-            self.last_execution = max(self.last_execution, execution.time)
             while len(self.executions) > EXECUTIONS_KEPT:
                 self.executions.popitem(last=False)
         self._shelve(order)
@@ -197,6 +196,7 @@ class Orders:
         return Sent(placed, report)
 
     def _booked(self, word: Booked) -> None:
+        self.news.append(word)
         if order_id := self.executions.get(word.execution_id):
             self.unbooked.pop(word.execution_id, None)
             if order := self.order(order_id):

@@ -32,7 +32,6 @@ def pack(orders: Orders) -> bytes:
             "executions": list(orders.executions.items()),
             "unbooked": [asdict(execution) for execution in orders.unbooked.values()],
             "halted": sorted(orders.halted),
-            "last_execution": orders.last_execution,
         }
     )
 
@@ -50,7 +49,6 @@ def unpack(state: bytes) -> Orders:
     orders.executions = OrderedDict(saved["executions"])
     orders.unbooked = {one["execution_id"]: Execution(**one | {"side": Side(one["side"])}) for one in saved["unbooked"]}
     orders.halted = set(saved["halted"])
-    orders.last_execution = saved["last_execution"]
     return orders
 
 

@@ -182,6 +182,7 @@ class DeskLife:
                     strategies=[self._name],
                     capital=setup.account.capital,
                     stale_after_s=1e9,
+                    price_collar=math.inf,
                     alarm=world.alarms.append,
                     changed=wake,
                 ),

@@ -141,8 +141,8 @@ class Floor:
         )  # fmt: skip
         self.desk = BrokerDesk(
             self.broker, self.store, self.clock, self.board, standing,
-            strategies=self.strategies, capital=self.capital, stale_after_s=180.0, alarm=self.alarms.append,
-            changed=lambda: self.risk.mailbox.offer(object()),
+            strategies=self.strategies, capital=self.capital, stale_after_s=180.0, price_collar=0.05,
+            alarm=self.alarms.append, changed=lambda: self.risk.mailbox.offer(object()),
         )  # fmt: skip
         for name, actor in (("broker", self.desk), ("risk", self.risk)):
             actor.name, actor.mailbox = name, desk_mailbox()

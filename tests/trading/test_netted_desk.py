@@ -3,11 +3,16 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import orjson
 import pytest
 
 from actors.simulated.exchange.faults import FaultPlan
+from actors.store.desk_records import DeskEntry
+from actors.trading import orders_state
 from actors.trading.journal import Word
+from actors.trading.orders import Orders
 from actors.trading.ports import Side
+from actors.trading.risk_book import RiskBook
 from actors.trading.words import Booked, Intent, IntentOver, OrderPlaced, Purpose
 from tests.simulation.loop import seeds
 from tests.trading.floor import SYMBOLS, Floor, story
@@ -63,6 +68,29 @@ async def check(floor: Floor) -> None:
     }
     assert Counter(one.id for one in await over(floor)) == Counter(w.id for w in words if isinstance(w, Intent))
     no_more_than_asked_for(words)
+    for _ in range(3):
+        folded_from_anywhere(floor.rng.random(), await floor.log())
+
+
+def folded_from_anywhere(share: float, log: list[DeskEntry]) -> None:
+    """A snapshot and the entries after it are as good as all entries."""
+    whole, part = Orders(), Orders()
+    risk, risk_part = RiskBook(0.15, 0.03), RiskBook(0.15, 0.03)
+    cut = int(share * len(log))
+    for entry in log[:cut]:
+        part.fold(entry)
+        risk_part.fold(entry)
+    part = orders_state.unpack(orders_state.pack(part))
+    saved, risk_part = orjson.dumps(risk_part.save()), RiskBook(0.15, 0.03)
+    risk_part.load(orjson.loads(saved))
+    for entry in log[cut:]:
+        part.fold(entry)
+        risk_part.fold(entry)
+    for entry in log:
+        whole.fold(entry)
+        risk.fold(entry)
+    assert orders_state.pack(part) == orders_state.pack(whole)
+    assert orjson.dumps(risk_part.save()) == orjson.dumps(risk.save())
 
 
 def no_more_than_asked_for(words: list[Word]) -> None:

@@ -377,3 +377,20 @@ def test_capital_is_an_equal_share_of_the_account_where_none_is_said(tmp_path: P
             }
 
     story(tmp_path, tell, strategies=("one", "two"), capital=None)
+
+
+def test_a_fill_far_from_the_quote_is_booked_as_it_is_and_shown(tmp_path: Path) -> None:
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            await buy(floor, "AAPL", 10_000.0)
+            floor.exchange.move("AAPL", 50.0, floor.clock.now())  # and the quote says 100
+            await sell(floor, "AAPL")
+            cash = floor.desk.accounts.purses["alone"].cash
+            assert cash == pytest.approx(95_000.0, abs=10.0)
+            [alarm] = [one for one in floor.alarms if one.signal == "broker_mismatch" and one.title]
+            assert (alarm.scope, alarm.severity) == ("AAPL", Severity.WARNING)
+            assert alarm.title is not None
+            assert alarm.title.endswith("AAPL, sell at 49.9900, is -50.0% from its quote")
+
+    story(tmp_path, tell)

@@ -1,0 +1,50 @@
+"""What people are told of the broker's word and our books."""
+
+from collections.abc import Sequence
+
+from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
+from actors.store.records import Severity
+from actors.trading.accounts import Purse
+from actors.trading.reconcile import Difference
+from actors.trading.words import Booked
+
+ACCOUNT = "account"
+ORPHANED_S = 7 * 86_400
+
+
+def mismatch(found: Sequence[Difference]) -> Alarm:
+    """Both sides; or (nothing found) that they agree."""
+    if not found:
+        return Alarm("broker_mismatch", ACCOUNT, None)
+    return Alarm(
+        "broker_mismatch",
+        ACCOUNT,
+        f"The broker and our books differ: {'; '.join(map(str, found[:3]))}",
+        Severity.CRITICAL,
+        first="Nobody enters anything until they agree. Was something traded by hand? Undo it at the broker.",
+        evidence={"differences": {one.symbol: {"books": one.ours, "broker": one.theirs} for one in found}},
+        quiet_s=UNTIL_RESOLVED_S,
+    )
+
+
+def strange_price(booked: Booked, mid: float) -> Alarm:
+    """An execution far from the quote."""
+    off = f"{booked.price / mid - 1:+.1%}"
+    return Alarm(
+        "broker_mismatch",
+        booked.symbol,
+        f"{booked.strategy}: {booked.symbol}, {booked.side} at {booked.price:,.4f}, is {off} from its quote",
+        first="It is booked as the broker says. Look at the execution there: was the quote wrong?",
+        evidence={"price": booked.price, "mid": mid, "execution": booked.execution_id},
+    )
+
+
+def orphaned(strategy: str, purse: Purse) -> Alarm:
+    """A position whose strategy is not traded any more has nobody who would sell it."""
+    return Alarm(
+        "strategy_failed",
+        strategy,
+        f"{strategy} holds {', '.join(sorted(purse.stakes))}, and is not traded any more",
+        first=f"Add {strategy} to trading.strategies again; to be rid of it, flatten it there first.",
+        quiet_s=ORPHANED_S,
+    )
