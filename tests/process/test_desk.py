@@ -1,5 +1,6 @@
 """The real process trades on a real server through the real client, and every order is there once."""
 
+import json
 import os
 import signal
 from collections import Counter
@@ -9,7 +10,7 @@ import pytest
 
 from actors.simulated.exchange.faults import FAULTS
 from tests.process.desk import Exchange, trading
-from tests.process.harness import RunningDaemon, until
+from tests.process.harness import RunningDaemon, nightdesk, running, until
 
 ROUNDS = 10
 BARS = 2
@@ -72,3 +73,38 @@ def test_after_every_fault_books_and_broker_agree(tmp_path: Path) -> None:
         until(lambda: True if not exchange.holdings() else None)
         until(lambda: agreed(daemon, exchange))
         assert daemon.stop() == 0
+
+
+def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
+    """Halted, it sells what it decides to sell and buys nothing, also in its next life; until it may again."""
+    exchange = Exchange()
+    with exchange.open(), trading(tmp_path, exchange) as daemon:
+        daemon.start()
+        until(lambda: True if daemon.get("/positions")["positions"] else None)
+        code, lines = nightdesk("positions", "--socket", daemon.socket)
+        assert code == 0
+        assert lines[0].split() == ["STRATEGY", "SYMBOL", "QUANTITY", "ENTRY", "PRICE", "PRICE", "VALUE", "PNL"]
+        assert lines[1].startswith("restless  ")
+        code, lines = nightdesk("halt", "nobody", "--socket", daemon.socket)
+        assert (code, lines) == (2, ["nightdesk: no strategy is called 'nobody'; there are: restless"])
+        code, lines = nightdesk("halt", "restless", "--json", "--socket", daemon.socket)
+        assert (code, [json.loads(line)["state"] for line in lines]) == (0, ["halted"])
+        until(lambda: True if not exchange.holdings() else None)
+        daemon.kill()
+        before = len(exchange.posts)
+        daemon.start()
+        until(lambda: agreed(daemon, exchange))
+        [row] = daemon.get("/strategies")["strategies"]
+        assert (row["name"], row["state"], row["positions"]) == ("restless", "halted", 0)
+        assert row["equity"] == pytest.approx(20_000 + exchange.account.cash - 100_000, abs=0.005)
+        assert len(exchange.posts) == before
+        assert nightdesk("resume", "--socket", daemon.socket)[0] == 0
+        until(lambda: True if exchange.holdings() else None)
+        until(lambda: agreed(daemon, exchange))
+
+
+def test_without_a_desk_its_commands_say_how_to_get_one(tmp_path: Path) -> None:
+    with running(tmp_path) as daemon:
+        for command in ("positions", "strategies", "halt", "flatten", "resume"):
+            says = ["nightdesk: nothing is traded: trading.enabled is false"]
+            assert nightdesk(command, "--socket", daemon.socket) == (1, says)
