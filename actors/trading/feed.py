@@ -155,6 +155,7 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
                 log.info("halted" if halted else "halt_over", symbol=symbol)
             case Link(up=True):
                 await self._miss("the stream was down")
+                self._board.halted.clear()  # whose halt ended meanwhile nobody will say, and a halt holds up exits
                 self._refilling.cancel()
                 self._refilling = anyio.CancelScope()
                 self._tasks.start_soon(self._refill, self._clock.now(), self._refilling)
@@ -279,12 +280,13 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     def _stale_for(self, silent_s: int) -> Alarm:
         reason = f"bars are missing: {self._gap.reason}" if self._gap else "nothing comes on the open stream"
+        newest = None if self._blocks.closed == NEVER else rfc3339(self._blocks.closed)
         return Alarm(
             SIGNAL,
             "account",
             f"no market data for {silent_s // 60} min while the exchange is open; {reason}",
             Severity.CRITICAL,
-            evidence={"feed": self._market.feed, "silent_s": silent_s, "newest_bar": rfc3339(self._blocks.closed)},
+            evidence={"feed": self._market.feed, "silent_s": silent_s, "newest_bar": newest},
             quiet_s=UNTIL_RESOLVED_S,
         )
 

@@ -218,6 +218,21 @@ def test_a_halt_is_on_the_board_until_it_is_over(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_halt_whose_end_may_have_been_missed_holds_nobody_up(tmp_path: Path) -> None:
+    async def tell(desk: Desk) -> None:
+        async with desk.listening():
+            await desk.until(1)
+            desk.market.sink(Halted("AAPL", halted=True, time=OPEN))
+            desk.market.sink(Link(up=False, reason="the stream broke"))
+            await desk.until(2)
+            assert desk.board.halted == {"AAPL"}
+            desk.market.sink(Link(up=True))
+            await desk.until(2.1)
+            assert desk.board.halted == set()
+
+    story(tmp_path, tell)
+
+
 def _feed_stale(desk: Desk) -> list[bool]:
     """Every word on the matter: True where it was raised."""
     assert {alarm.signal for alarm in desk.alarms} <= {"feed_stale"}
