@@ -9,7 +9,7 @@ import pytest
 from actors.simulated.exchange import data_stream, wire
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY
 from strategies.sessions import DAY, MINUTE
-from tests.simulated.exchange_rig import OPEN, Floor, Stream, exchange_floor
+from tests.simulated.exchange_rig import HEADERS, OPEN, Floor, Stream, exchange_floor
 
 AUTH = {"action": "auth", "key": KEY_ID, "secret": SECRET_KEY}
 HISTORY = {"symbols": "MSFT,AAPL", "timeframe": "1Min", "start": "2026-11-17T00:00:00Z", "end": "2026-11-20T00:00:00Z"}
@@ -65,6 +65,8 @@ async def test_nothing_comes_for_what_was_not_subscribed() -> None:
         ({"action": "subscribe", "bars": ["AAPL"]}, 401),
         ({"action": "auth", "key": KEY_ID, "secret": "wrong"}, 402),
         ({"action": "auth", "key": "AKLIVE", "secret": SECRET_KEY}, 402),
+        ({"action": "auth", "key": "AKLIVE"}, 402),
+        ({"action": "auth"}, 402),
     ],
 )
 async def test_a_stranger_is_refused_by_its_code(said: dict[str, Any], code: int) -> None:
@@ -130,6 +132,26 @@ async def test_who_asks_for_msgpack_gets_it_with_its_own_times() -> None:
         assert bar["t"].to_unix_nano() % (60 * 10**9) == 0
 
 
+async def test_keys_may_also_come_in_headers() -> None:
+    async with exchange_floor() as floor:
+        async with floor.connected("/v2/iex", headers=HEADERS) as stream:
+            assert [(await stream.next())["msg"] for _ in range(2)] == ["connected", "authenticated"]
+        async with floor.connected("/v2/iex", headers=HEADERS | {"APCA-API-SECRET-KEY": "wrong"}) as stream:
+            assert (await stream.until(lambda message: message["T"] == "error"))["code"] == 402
+
+
+async def test_the_bar_of_the_day_grows_with_every_minute() -> None:
+    async with exchange_floor() as floor, floor.data(bars=["AAPL"], dailyBars=["AAPL"]) as stream:
+        minutes: list[dict[str, Any]] = []
+        while len(minutes) < 3:
+            minutes.append(await stream.until(lambda message: message["T"] == "b"))
+            day = await stream.next()
+            assert (day["T"], day["t"]) == ("d", "2026-11-20T05:00:00Z")
+            assert day["c"] == minutes[-1]["c"]
+            assert day["h"] >= max(minute["h"] for minute in minutes)
+            assert day["v"] >= sum(minute["v"] for minute in minutes)
+
+
 # --- order updates ---------------------------------------------------------------------------------------------------
 
 
@@ -146,12 +168,40 @@ async def test_an_order_is_told_as_new_and_filled_in_binary_frames() -> None:
         assert fill["qty"] == fill["position_qty"] == fill["order"]["filled_qty"]
 
 
-async def test_updates_are_for_those_who_are_known() -> None:
+@pytest.mark.parametrize("keys", [{"key_id": KEY_ID, "secret_key": "wrong"}, {"key_id": "AKLIVE"}, {}])
+async def test_updates_are_for_those_who_are_known(keys: dict[str, str]) -> None:
     async with exchange_floor() as floor, floor.connected("/stream") as stream:
-        await stream.say(action="authenticate", data={"key_id": KEY_ID, "secret_key": "wrong"})
+        await stream.say(action="authenticate", data=keys)
         assert (await stream.next())["data"]["status"] == "unauthorized"
         with pytest.raises(ConnectionError):
             await stream.next()
+
+
+STRANGE = [
+    '"text"',
+    "[]",
+    "[1, 2]",
+    "{}",
+    '{"action": []}',
+    '{"action": "auth", "key": [], "secret": {}}',
+    '{"action": "authenticate", "data": 5}',
+    '{"action": "authenticate", "data": {"key_id": {}, "secret_key": null}}',
+    '{"action": "subscribe", "bars": [1, null], "quotes": {"a": 1}}',
+    '{"action": "listen", "data": {"streams": "trade_updates"}}',
+    "\\u0000",
+]
+
+
+@pytest.mark.parametrize("said", STRANGE)
+@pytest.mark.parametrize("path", ["/v2/iex", "/stream"])
+async def test_strange_words_are_answered_and_disturb_nobody(path: str, said: str) -> None:
+    async with exchange_floor() as floor:
+        async with floor.connected(path) as stream:
+            await stream.socket.send_str(said)
+            await stream.until(lambda message: message.get("T", "") == "error" or "stream" in message)
+        async with floor.data(bars=["AAPL"]) as stream:
+            await stream.socket.send_str(said)
+            await stream.until(lambda message: message["T"] == "b")
 
 
 # --- trading ---------------------------------------------------------------------------------------------------------
@@ -196,10 +246,15 @@ async def test_a_client_order_id_is_used_once_for_ever() -> None:
         ({"qty": "nan"}, 422, "greater than zero"),
         ({"side": "short", "qty": "1"}, 422, "side must be"),
         ({"qty": "1", "type": "limit"}, 422, "market orders only"),
+        ({"qty": [], "side": {}, "order_class": []}, 422, "side must be"),
+        ({"qty": {}}, 422, "greater than zero"),
+        ({"qty": True, "symbol": 7}, 422, "symbol is required"),
+        ({"qty": "1", "order_class": {}}, 422, "market orders only"),
+        ({"qty": "1", "client_order_id": ["x"]}, 422, "client_order_id"),
     ],
 )
 async def test_what_the_exchange_does_not_take_is_declined_in_words(
-    asked: dict[str, str], status: int, words: str
+    asked: dict[str, Any], status: int, words: str
 ) -> None:
     async with exchange_floor() as floor:
         answer = await floor.ask("POST", "/orders", json={"symbol": "AAPL", "side": "buy"} | asked)

@@ -3,10 +3,11 @@
 import anyio
 from aiohttp import web
 
-from actors.simulated.exchange import wire
+from actors.simulated.exchange import past, wire
 from actors.simulated.exchange.faults import REFUSALS, STREAM_ERRORS, FaultPlan
-from actors.simulated.exchange.lines import Line, Lines, Message, json_list, msgpack_list, read
-from actors.trading.ports import BarSeen, Halted, MarketMessage, QuoteSeen
+from actors.simulated.exchange.lines import Line, Lines, Message, in_order, json_list, msgpack_list, read
+from actors.trading.ports import Bar, BarSeen, Halted, MarketMessage, QuoteSeen
+from strategies.sessions import DAY
 
 AUTH_S = 10.0
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
@@ -24,6 +25,7 @@ class DataStream(Lines):
         self._keys, self._feeds, self._faults = keys, feeds, faults
         self._clients: dict[Line, dict[str, set[str]]] = {}
         self._trades = 0
+        self._days: dict[str, Bar] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Where it answers."""
@@ -35,6 +37,8 @@ class DataStream(Lines):
             case BarSeen(bar, revised):
                 kind, channel = ("u", "updatedBars") if revised else ("b", "bars")
                 self._send(channel, {"T": kind, "S": bar.symbol, **wire.bar(bar)})
+                if not revised:
+                    self._send("dailyBars", {"T": "d", "S": bar.symbol, **wire.bar(self._day_with(bar))})
             case QuoteSeen(quote):
                 self._send("quotes", {"T": "q", "S": quote.symbol, **wire.quote(quote)})
                 self._trades += 1
@@ -43,6 +47,13 @@ class DataStream(Lines):
                 status = ("H", "Trading Halt") if halted else ("T", "Trading Resumption")
                 reason = ("T1", "Halt News Pending") if halted else ("", "")
                 self._send("statuses", _status(symbol, at, status, reason))
+
+    def _day_with(self, bar: Bar) -> Bar:
+        """The bar of the day so far."""
+        slot, before = past.slot(bar.time, DAY), self._days.get(bar.symbol)
+        day = past.together(slot, [before, bar] if before and before.time == slot else [bar])
+        self._days[bar.symbol] = day
+        return day
 
     def _send(self, channel: str, message: Message) -> None:
         for line, wanted in list(self._clients.items()):
@@ -60,7 +71,7 @@ class DataStream(Lines):
         try:
             await line.say({"T": "success", "msg": "connected"})
             with anyio.move_on_after(AUTH_S) as waiting:
-                admitted = await self._admit(line, request.match_info["feed"], packed=packed)
+                admitted = await self._admit(line, request, packed=packed)
             if waiting.cancelled_caught:
                 await self._refuse(line, 404)
             elif admitted:
@@ -71,27 +82,29 @@ class DataStream(Lines):
         await socket.close()
         return socket
 
-    async def _admit(self, line: Line, feed: str, *, packed: bool) -> bool:
+    async def _admit(self, line: Line, request: web.Request, *, packed: bool) -> bool:
+        feed, headers = request.match_info["feed"], request.headers
+        if "APCA-API-KEY-ID" in headers:
+            return await self._judge(line, feed, headers["APCA-API-KEY-ID"], headers.get("APCA-API-SECRET-KEY"))
         async for said in line.socket:
             asked = read(said, packed=packed)
-            if asked is None:
-                await self._refuse(line, 400)
-            elif asked.get("action") != "auth":
-                await self._refuse(line, 401)
-            elif self._faults.holds("auth-refused") or self._keys.get(str(asked.get("key"))) != asked.get("secret"):
-                return await self._refuse(line, 402)
-            elif feed not in self._feeds:
-                return await self._refuse(line, 409)
-            elif code := self._refused():
-                return await self._refuse(line, code)
-            else:
-                self._clients[line] = {channel: set() for channel in CHANNELS}
-                await line.say({"T": "success", "msg": "authenticated"})
-                return True
+            if asked is not None and asked.get("action") == "auth":
+                return await self._judge(line, feed, asked.get("key"), asked.get("secret"))
+            await self._refuse(line, 400 if asked is None else 401)
         return False
 
-    def _refused(self) -> int | None:
-        """Why even a client in good standing is not let in."""
+    async def _judge(self, line: Line, feed: str, key: object, secret: object) -> bool:
+        if (code := self._why_not(feed, key, secret)) is not None:
+            return await self._refuse(line, code)
+        self._clients[line] = {channel: set() for channel in CHANNELS}
+        await line.say({"T": "success", "msg": "authenticated"})
+        return True
+
+    def _why_not(self, feed: str, key: object, secret: object) -> int | None:
+        if not in_order(self._keys, key, secret) or self._faults.holds("auth-refused"):
+            return 402
+        if feed not in self._feeds:
+            return 409
         faulty = next((code for name, code in REFUSALS.items() if self._faults.holds(name)), None)
         return faulty or (406 if self._clients else None)
 
@@ -104,7 +117,7 @@ class DataStream(Lines):
             tasks.cancel_scope.cancel()
 
     async def _obey(self, line: Line, asked: Message | None) -> None:
-        action = asked.get("action") if asked else None
+        action = str(asked.get("action")) if asked else ""
         if asked is None:
             await self._refuse(line, 400)
         elif action == "auth":

@@ -19,8 +19,8 @@ STREAM_ERRORS = {
     409: "insufficient subscription",
     410: "invalid subscribe action for this feed",
     411: "insufficient scope",
-    412: "invalid options",
-    413: "options limit exceeded",
+    412: "option messages are only available in MsgPack format",
+    413: "star subscription is not allowed for option quotes",
     500: "internal error",
 }
 """What Alpaca's data stream says by number."""

@@ -1,7 +1,7 @@
 """Open websockets: what waits to be sent on each, in which words, and whether it has gone deaf."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -101,6 +101,11 @@ def msgpack_list(messages: list[Message]) -> Frames:
         return {**one, "t": msgpack.Timestamp.from_unix_nano(one["t"] * 1_000)} if "t" in one else one
 
     yield msgpack.packb([timed(one) for one in messages])
+
+
+def in_order(keys: Mapping[str, str], key: object, secret: object) -> bool:
+    """Whether somebody is who he says."""
+    return isinstance(key, str) and key in keys and keys[key] == secret
 
 
 def read(said: WSMessage, *, packed: bool) -> Message | None:

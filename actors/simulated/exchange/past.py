@@ -64,31 +64,33 @@ def longer(minutes: Iterator[Bar], length: int) -> Iterator[Bar]:
     if length == MINUTE:
         yield from minutes
         return
-    slot, gathered = 0, list[Bar]()
+    current, gathered = 0, list[Bar]()
     for bar in minutes:
-        begins = _slot(bar.time, length)
-        if gathered and begins != slot:
-            yield _together(slot, gathered)
+        begins = slot(bar.time, length)
+        if gathered and begins != current:
+            yield together(current, gathered)
             gathered = []
-        slot = begins
+        current = begins
         gathered.append(bar)
     if gathered:
-        yield _together(slot, gathered)
+        yield together(current, gathered)
 
 
-def _slot(time: int, length: int) -> int:
+def slot(time: int, length: int) -> int:
+    """When the bar of this length begins that `time` lies in."""
     if length < DAY:
         return time // length * length
     offset = int(utc_offset(np.array([time]))[0])
     return (time + offset) // DAY * DAY - offset
 
 
-def _together(slot: int, bars: Sequence[Bar]) -> Bar:
+def together(time: int, bars: Sequence[Bar]) -> Bar:
+    """Consecutive bars of one symbol as one that begins at `time`."""
     volume = sum(bar.volume for bar in bars)
     traded = sum(bar.volume * (bar.vwap or bar.close) for bar in bars)
     return Bar(
         bars[0].symbol,
-        slot,
+        time,
         bars[0].open,
         max(bar.high for bar in bars),
         min(bar.low for bar in bars),

@@ -215,15 +215,15 @@ def _order_of(body: wire.Json, known: int) -> Order:
     symbol, identity = body.get("symbol"), body.get("client_order_id") or f"unnamed-{known}"
     if not isinstance(symbol, str) or not symbol:
         raise Declined(422, 40010001, "symbol is required")
-    if body.get("side") not in set(Side):
+    if str(body.get("side")) not in set(Side):
         raise Declined(422, 40010001, "side must be buy or sell")
-    if body.get("type", "market") != "market" or body.get("order_class") not in {None, "", "simple"}:
+    if body.get("type", "market") != "market" or body.get("order_class") not in (None, "", "simple"):
         raise Declined(422, 42210000, "this exchange takes simple market orders only")
     if body.get("time_in_force", "day") != "day":
         raise Declined(422, 42210000, "fractional orders must be DAY orders")
     if not isinstance(identity, str) or len(identity) > ID_MAX:
         raise Declined(422, 40010001, f"client_order_id must be no more than {ID_MAX} characters")
-    return Order(identity, symbol, Side(body["side"]), _amount(body, "qty"), _amount(body, "notional"))
+    return Order(identity, symbol, Side(str(body["side"])), _amount(body, "qty"), _amount(body, "notional"))
 
 
 def _amount(body: wire.Json, name: str) -> float | None:

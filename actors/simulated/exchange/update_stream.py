@@ -8,7 +8,7 @@ from aiohttp import web
 from actors.simulated.exchange import wire
 from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.faults import FaultPlan
-from actors.simulated.exchange.lines import Line, Lines, Message, json_each, read
+from actors.simulated.exchange.lines import Line, Lines, Message, in_order, json_each, read
 from actors.simulated.exchange.orders import State
 from actors.trading.ports import BrokerMessage, OrderUpdate
 
@@ -95,17 +95,20 @@ class UpdateStream(Lines):
 
     async def _obey(self, line: Line, asked: Message | None, *, known: bool) -> bool:
         """Whether the client is known after this."""
-        action, data = (asked or {}).get("action"), (asked or {}).get("data") or asked or {}
+        asked = asked or {}
+        action, data = str(asked.get("action")), asked.get("data", asked)
+        if not isinstance(data, dict):
+            data = {}
         if action in {"authenticate", "auth"}:
-            secret = data.get("secret_key") or data.get("secret")
-            known = self._keys.get(str(data.get("key_id") or data.get("key"))) == secret
-            known = known and not self._faults.holds("auth-refused")
+            key, secret = data.get("key_id") or data.get("key"), data.get("secret_key") or data.get("secret")
+            known = in_order(self._keys, key, secret) and not self._faults.holds("auth-refused")
             status = "authorized" if known else "unauthorized"
             await line.say({"stream": "authorization", "data": {"status": status, "action": "authenticate"}})
             if not known:
                 await line.socket.close()
         elif action == "listen" and known:
-            streams = [stream for stream in data.get("streams", []) if stream == "trade_updates"]
+            wanted = data.get("streams")
+            streams = ["trade_updates"] if isinstance(wanted, list) and "trade_updates" in wanted else []
             if streams:
                 self._listening.add(line)
             else:
