@@ -23,7 +23,7 @@ from actors.store.protocol import Store, StoreUnavailable
 log = structlog.get_logger()
 
 WAITING_MAX = 256  # commits; a reader further behind reads the log itself
-PAGE = 256
+PAGE = 64
 YIELD_EVERY = 16  # entries; a block of 500 symbols takes a strategy a millisecond
 SNAPSHOT_ENTRIES = 400  # at most so many are folded again after a kill
 SNAPSHOT_S = 300.0
