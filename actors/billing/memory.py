@@ -6,6 +6,7 @@ the older one, so that nothing is ever searched for its age, and an entry costs 
 
 from array import array
 from base64 import b64decode, b64encode
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
@@ -82,7 +83,7 @@ class Recent(Generic[V]):
 class Seen:
     """Whether a key was seen of late: as `Recent`, but for 32 bits of it only, by which one in 200,000 may be mistaken.
 
-    That is at the limit; with a hundred remembered, one in forty million.
+    That is at the limit; with a hundred remembered, one in forty million. A mark takes four bytes.
     """
 
     __slots__ = ("_began", "_keep_us", "_limit", "_old", "_young")
@@ -90,35 +91,42 @@ class Seen:
     def __init__(self, keep_us: int, limit: int = ENTRIES_MAX) -> None:
         self._keep_us = keep_us
         self._limit = limit // 2
-        self._young: set[int] = set()
-        self._old: set[int] = set()
+        self._young = array("I")  # in order
+        self._old = array("I")
         self._began = 0
 
     def __contains__(self, key: str) -> bool:
         mark = crc32(key.encode())
-        return mark in self._young or mark in self._old
+        return holds(self._young, mark) or holds(self._old, mark)
 
     def first(self, key: str, now: int) -> bool:
         """It is seen; True where it had not been of late."""
         if now - self._began >= self._keep_us or len(self._young) >= self._limit:
-            self._old = self._young if now - self._began < 2 * self._keep_us else set()
-            self._young, self._began = set(), now
+            self._old = self._young if now - self._began < 2 * self._keep_us else array("I")
+            self._young, self._began = array("I"), now
         elif now < self._began:  # the clock was set back
             self._began = now
         mark, young = crc32(key.encode()), self._young
-        if mark in young:
+        at = bisect_left(young, mark)
+        if at < len(young) and young[at] == mark:
             return False
-        young.add(mark)
-        return mark not in self._old
+        young.insert(at, mark)
+        return not holds(self._old, mark)
 
     def save(self) -> list[Any]:
-        """As `Recent` does, the marks as 32-bit integers in base 64."""
-        return [self._began, *(written(array("I", sorted(part))) for part in (self._old - self._young, self._young))]
+        """As `Recent` does, the marks in base 64."""
+        return [self._began, written(self._old), written(self._young)]
 
     def load(self, saved: list[Any]) -> None:
         """What `save` gave."""
         self._began, *parts = saved
-        self._old, self._young = (set(array("I", b64decode(part))) for part in parts)
+        self._old, self._young = (array("I", b64decode(part)) for part in parts)
+
+
+def holds(marks: "array[int]", mark: int) -> bool:
+    """Whether it is one of these, which are in order."""
+    at = bisect_left(marks, mark)
+    return at < len(marks) and marks[at] == mark
 
 
 class Examples:

@@ -1,19 +1,22 @@
 """Where a tenant's records are: in use, at hand as they were saved, or below, where they take no memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from actors.billing.record import HEAD, Outlook, Record
 
 
 class Below(Protocol):
-    """The saved records of one tenant, as of the last snapshot that was committed."""
+    """What was saved of one tenant, as of the last snapshot that was committed; records by their subscription's id."""
+
+    def parts(self) -> Iterable[tuple[str, int, bytes]]:
+        """Name, version and state of all parts but the records."""
 
     def get(self, id_: str) -> bytes | None:
-        """One of them."""
+        """One record."""
 
     def states(self) -> Iterator[tuple[str, bytes]]:
-        """All of them."""
+        """All records."""
 
     def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
         """Of each, the first so many bytes."""

@@ -12,6 +12,7 @@ from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetect
 from actors.billing.diary import Diary
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, InvoiceState, SubscriptionState
 from actors.billing.ledger import Ledger
+from actors.billing.shelf import Below
 from actors.store.records import Json
 
 DEFLATED = 400, 20_000
@@ -39,15 +40,21 @@ KEPT = frozenset((SubscriptionState, InvoiceState))
 """What the ledger takes in."""
 
 
+AT_REST = Attempts()
+"""Stands for those of a tenant that rests."""
+
+
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
     __slots__ = (
         "attempts",
+        "below",
         "changed",
         "detectors",
         "diary",
         "due",
+        "heard",
         "ledger",
         "met",
         "name",
@@ -63,20 +70,53 @@ class TenantWatch:
         self.met: int | None = None  # log time of its first event
         self.retired = False  # nobody watches it any more
         self.rules = Rules()
+        self.below: Below | None = None  # where its parts are, once a snapshot is committed
+        self.heard = 0  # log time of the last fact
         self.attempts = Attempts()
         self.ledger = Ledger()
         self.diary = Diary()
         self.ledger.journal = self.diary.moved
-        self.detectors = tuple(detector(tenant, self.rules) for detector in DETECTORS)
-        for detector in self.detectors:
-            if isinstance(detector, LedgerDetector):
-                detector.ledger = self.ledger
+        self.detectors = self._fresh_detectors()  # none while it rests
         self.shown: set[type[Fact]] = set()  # since the last snapshot: whoever reads them has changed
         self.changed: set[str] = set()  # the other parts that have
         self.due = NEVER
 
+    def _fresh_detectors(self) -> tuple[Detector, ...]:
+        made = tuple(detector(self.name, self.rules) for detector in DETECTORS)
+        for detector in made:
+            if isinstance(detector, LedgerDetector):
+                detector.ledger = self.ledger
+        return made
+
+    def put_below(self, below: Below) -> None:
+        """From now on, what was saved can be read from there."""
+        self.below = self.ledger.records.below = below
+
+    def rest(self) -> None:
+        """Until something happens, let go of all that can be read again; if everything was saved."""
+        if self.below is not None and not self.shown and not self.changed:
+            self.detectors, self.attempts = (), AT_REST
+
+    def wake(self) -> None:
+        """Be as before the rest. Raises RuntimeError if what was saved cannot be read: to start anew mends it."""
+        if self.detectors or self.below is None:
+            return
+        self.attempts, self.detectors = Attempts(), self._fresh_detectors()
+        for name, version, state in self.below.parts():
+            if (part := self._part(name)) is not None:
+                if part.version != version:
+                    raise RuntimeError(f"{self.name}: {name} is of version {version}")
+                part.load(unpacked(state))
+
+    def _part(self, name: str) -> Any:
+        """The attempts or the detector of this name."""
+        if name == "attempts":
+            return self.attempts
+        return next((detector for detector in self.detectors if detector.signal == name), None)
+
     def configure(self, settings: Json) -> None:
         """New thresholds; all that was seen under the old ones stays."""
+        self.wake()
         self.settings = settings
         self.retired = settings == RETIRED
         self.rules = Rules.of(settings)
@@ -109,6 +149,9 @@ class TenantWatch:
 
     def observe(self, fact: Fact, now: int) -> list[Finding]:
         """Show the fact to those who read its kind."""
+        if not self.detectors:
+            self.wake()
+        self.heard = now
         kind = type(fact)
         if kind in TRIED:
             fact = self.attempts.admit(fact, now)
@@ -130,6 +173,7 @@ class TenantWatch:
         """Whatever waited for this time."""
         if self.retired:
             return
+        self.wake()
         if self.attempts.due <= now:
             self.changed.add("attempts")
             for fact in self.attempts.tick(now):
@@ -141,6 +185,7 @@ class TenantWatch:
 
     def set_back(self, now: int, by: int) -> None:
         """The clock was `by` ahead."""
+        self.wake()
         self.attempts.set_back(now, by)
         self.ledger.set_back(now)
         for detector in self.detectors:
@@ -176,6 +221,7 @@ class TenantWatch:
 
     def load(self, name: str, version: int, state: bytes) -> bool:
         """One part of what was saved; False where it is of another version."""
+        self.wake()
         if name == "rules":
             settings = unpacked(state)
             if version != 1 or not isinstance(settings, dict):
@@ -190,9 +236,7 @@ class TenantWatch:
             if version == Ledger.version:
                 self.ledger.load(name.removeprefix(LEDGER), state)
             return version == Ledger.version
-        part: Any = {"attempts": self.attempts, "diary": self.diary}.get(name)
-        if part is None:
-            part = next((detector for detector in self.detectors if detector.signal == name), None)
+        part = self.diary if name == "diary" else self._part(name)
         if part is None or part.version != version:
             return False
         part.load(unpacked(state))

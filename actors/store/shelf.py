@@ -56,6 +56,15 @@ class Shelf:
         row = self._reader.execute(query, (self._tenant, SHELVED + name)).fetchone()
         return row[0] if row else None
 
+    def parts(self) -> list[tuple[str, int, bytes]]:
+        """Name, version and state of those parts of this tenant that are not shelved."""
+        query = """
+            SELECT part, version, state FROM snapshots JOIN tenants ON id = tenant
+            WHERE name = ? AND version > 0 AND (part < ? OR part >= ? OR part = ?)
+        """
+        values = self._tenant, SHELVED, SHELVED.replace(":", ";"), SHELVED
+        return self._reader.execute(query, values).fetchall()
+
     def states(self) -> Iterator[tuple[str, bytes]]:
         """Name and state of each."""
         return self._all("state")

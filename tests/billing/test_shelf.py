@@ -28,6 +28,9 @@ class Cellar:
         self.held |= dict(ledger.save())
         ledger.records.put_down()
 
+    def parts(self) -> list[tuple[str, int, bytes]]:
+        return []
+
     def get(self, id_: str) -> bytes | None:
         return self.held.get(id_) or None
 

@@ -1,8 +1,9 @@
 """The fold over the log: the same whether it was read in one go or in pieces, and whether idle minutes were ticked."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -265,3 +266,52 @@ def test_a_clock_that_goes_back_and_forth_is_no_obstacle_to_a_restart() -> None:
         again = fresh()
         again.restore(dict(early.snapshot()), ())
         assert steps + read(again, night.log[at:]) == [(step.state, step.at, step.incident) for step in night.steps]
+
+
+Held = dict[tuple[str, str], tuple[int, bytes]]
+
+
+class Shelf:
+    """What a store keeps of one tenant, as a dictionary."""
+
+    def __init__(self, held: Held, tenant: str) -> None:
+        self._held, self._tenant = held, tenant
+
+    def _named(self) -> Iterator[tuple[str, int, bytes]]:
+        for (tenant, name), (version, state) in self._held.items():
+            if tenant == self._tenant and version:
+                yield name, version, state
+
+    def parts(self) -> list[tuple[str, int, bytes]]:
+        return [one for one in self._named() if one[0] == LEDGER or not one[0].startswith(LEDGER)]
+
+    def states(self) -> Iterator[tuple[str, bytes]]:
+        for name, _, state in self._named():
+            if name.startswith(LEDGER) and name != LEDGER:
+                yield name.removeprefix(LEDGER), state
+
+    def get(self, id_: str) -> bytes | None:
+        return dict(self.states()).get(id_)
+
+    def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
+        return ((id_, state[:size]) for id_, state in self.states())
+
+
+@given(stories_of_a_bad_clock, st.integers(1, 20))
+@settings(max_examples=40, deadline=None)
+def test_who_rests_between_events_sees_the_same(story: list[tuple[str, Any, int]], every: int) -> None:
+    """With nothing kept in memory but what the last snapshot did not have, all is as if everything were."""
+    log = tell(story).log
+    held: Held = {}
+    low, plain = Watch(IncidentBook(Routing()), lambda tenant: Shelf(held, tenant)), fresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.billing.watch.AWAKE_MAX", 1)
+        patch.setattr("actors.billing.watch.AT_HAND_MAX", 0)
+        for start in range(0, len(log), every):
+            assert read(low, log[start : start + every]) == read(plain, log[start : start + every])
+            held |= dict(low.snapshot())
+            low.put_down()
+            assert sum(bool(tenant.detectors) for tenant in low.tenants.values()) <= 1
+    for name, tenant in plain.tenants.items():
+        assert low.tenants[name].ledger.movements() == tenant.ledger.movements()
+        assert +low.tenants[name].ledger.mrr == +tenant.ledger.mrr
