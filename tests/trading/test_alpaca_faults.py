@@ -14,7 +14,7 @@ from actors.simulated.exchange.faults import FaultPlan
 from actors.trading.alpaca import sdk
 from actors.trading.alpaca.broker import AlpacaBroker
 from actors.trading.alpaca.sdk import Keys
-from actors.trading.ports import InDoubt, Order, Refused, Side, Unreachable
+from actors.trading.ports import InDoubt, Order, QuoteSeen, Refused, Side, Unreachable
 from strategies.sessions import MINUTE
 from tests.trading.exchanges import KEYS, OPEN, SYMBOLS, World, minutes, over_alpaca, streaming
 
@@ -257,11 +257,16 @@ async def test_a_feed_that_is_not_subscribed_is_refused_with_what_to_do() -> Non
             await world.market.run(SYMBOLS, print)
 
 
-async def test_too_many_symbols_are_refused_with_what_to_do() -> None:
-    async with over_alpaca(FaultPlan()) as world:
-        many = [f"S{n}" for n in range(31)]
-        with pytest.raises(Refused, match=r"symbol limit exceeded \(405\).*shorten"), anyio.fail_after(5):
-            await world.market.run(many, print)
+async def test_quotes_of_more_symbols_than_the_plan_allows_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The free plan has quotes of 30 on the stream, and bars of all: a desk of 500 gets both."""
+    monkeypatch.setattr("actors.simulated.exchange.data_stream.SYMBOLS_MAX", len(SYMBOLS) - 1)
+    monkeypatch.setattr("actors.trading.alpaca.market.POLL_S", 0.05)
+    async with over_alpaca(FaultPlan()) as world, streaming(world):
+        await world.until(lambda: {0, 1} <= minutes(world.bars()))
+        newest = {one.quote.symbol: one.quote.time for one in world.market_said if isinstance(one, QuoteSeen)}
+        assert set(newest) == set(SYMBOLS)
+        assert min(newest.values()) > OPEN + MINUTE
+        assert ups(world) == [True]
 
 
 async def test_who_is_refused_suddenly_after_having_been_let_in_tries_again() -> None:

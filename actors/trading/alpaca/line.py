@@ -12,9 +12,11 @@ from actors.kernel.clock import Random, io_sleep, monotonic
 from actors.trading.alpaca import sdk
 from actors.trading.ports import Link, Refused
 
+TOO_MANY = 405
+
 FATAL = {
     402: "the keys are wrong, or belong to another environment (paper keys work with paper: true only)",
-    405: "the plan allows fewer symbols on this stream; shorten trading.universe.symbols",
+    TOO_MANY: "the plan allows fewer symbols on this stream; shorten trading.universe.symbols",
     409: "the plan does not include this feed; set trading.feed to iex",
     411: "these keys may not use this stream",
 }
@@ -24,6 +26,10 @@ CROWDED = 406
 """Another connection is still counted: who comes back at once keeps it alive."""
 
 log = structlog.get_logger()
+
+
+class TooManySymbols(Refused):
+    """More were subscribed to than the plan allows."""
 
 
 class Socket(Protocol):
@@ -84,7 +90,8 @@ class Line:
             code, reason = await self._connection(hear, tell)
             ever_up = ever_up or self._up_at is not None
             if code in FATAL and not ever_up:
-                raise Refused(f"{self._name}: {reason}: {FATAL[code]}")
+                kind = TooManySymbols if code == TOO_MANY else Refused
+                raise kind(f"{self._name}: {reason}: {FATAL[code]}")
             if self._up_at is not None:
                 tell(Link(up=False, reason=reason))
                 if self._heard or monotonic() - self._up_at >= self._patience.healthy_s:

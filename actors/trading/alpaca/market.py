@@ -6,14 +6,26 @@ from datetime import date
 from operator import attrgetter
 from typing import Any
 
+import anyio
 import structlog
 
-from actors.kernel.clock import SECOND, Clock, chance
+from actors.kernel.clock import SECOND, Clock, chance, io_sleep
 from actors.trading.alpaca import reading, sdk
-from actors.trading.alpaca.line import Line, Patience
+from actors.trading.alpaca.line import Line, Patience, TooManySymbols
 from actors.trading.alpaca.rest import DEADLINE_S, INSIST_S, Host, NotFound
 from actors.trading.hours import Hours, rfc3339
-from actors.trading.ports import Bar, BarSeen, Link, MarketMessage, Quote, QuoteSeen, Refused, Session, SplitDay
+from actors.trading.ports import (
+    Bar,
+    BarSeen,
+    Link,
+    MarketMessage,
+    Quote,
+    QuoteSeen,
+    Refused,
+    Session,
+    SplitDay,
+    Unreachable,
+)
 from strategies.adjustments import Action
 from strategies.sessions import DAY, HOUR, MINUTE
 
@@ -21,6 +33,9 @@ DATA_URL = "https://data.alpaca.markets"
 STREAM_URL = "wss://stream.data.alpaca.markets"
 PAGE = 10_000
 ACTIONS_PAGE = 1000
+BAR_CHANNELS = frozenset({"bars", "updatedBars", "statuses"})
+QUOTE_CHANNELS = frozenset({"quotes"})
+POLL_S = 2.0  # of the 200 requests a minute this takes 30
 SILENT_S = 90.0
 """Without any message while the exchange is open, the stream is taken to be deaf. Quotes come many times a second."""
 DELAY = 15 * MINUTE + 5 * SECOND
@@ -70,23 +85,48 @@ class AlpacaMarket:
         self.data.close()
 
     async def run(self, symbols: Collection[str], sink: Callable[[MarketMessage], None]) -> None:
-        """Stream until cancelled. Raises Refused."""
-        wanted = sorted(symbols)
-        channels = dict.fromkeys(("bars", "updatedBars", "quotes", "statuses"), wanted)
+        """Stream until cancelled. Raises Refused.
 
+        Where the plan allows quotes of fewer symbols on the stream, those of all are asked for every few seconds.
+        """
+        try:
+            await self._stream(symbols, sink, BAR_CHANNELS | QUOTE_CHANNELS)
+        except TooManySymbols:
+            log.info("quotes_polled", symbols=len(symbols), every_s=POLL_S)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._stream, symbols, sink, BAR_CHANNELS)
+                tasks.start_soon(self._poll_quotes, symbols, sink)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _stream(
+        self, symbols: Collection[str], sink: Callable[[MarketMessage], None], channels: Collection[str]
+    ) -> None:
         def tell(link: Link) -> None:
             self._heard = self._clock.now()
             sink(link)
 
+        wanted = dict.fromkeys(sorted(channels), sorted(symbols))
         line = Line(
             "market data",
-            lambda hear: sdk.DataSocket(self._stream_url, self._keys, channels, hear),
+            lambda hear: sdk.DataSocket(self._stream_url, self._keys, wanted, hear),
             lambda message: message.get("T") == "subscription",
             chance(),
             self._patience,
             self._deaf,
         )
         await line.run(lambda message: self._hear(message, sink), tell)
+
+    async def _poll_quotes(self, symbols: Collection[str], sink: Callable[[MarketMessage], None]) -> None:
+        while True:
+            if self._hours.is_open(self._clock.now()):
+                try:
+                    for quote in await self.quotes(symbols):
+                        sink(QuoteSeen(quote))
+                except (Unreachable, Refused) as error:
+                    log.warning("quotes_not_answered", reason=str(error))
+            await io_sleep(POLL_S)
 
     def _hear(self, message: Mapping[str, Any], sink: Callable[[MarketMessage], None]) -> None:
         kind, symbol = message.get("T"), str(message.get("S"))
