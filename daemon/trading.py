@@ -17,6 +17,7 @@ from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.venue import Venue
 from actors.store.alarm import Alarm
 from actors.store.protocol import Store
+from actors.trading import summary
 from actors.trading.accounts import PRICE_UNITS
 from actors.trading.archive import Archive
 from actors.trading.broker import BrokerDesk
@@ -85,6 +86,10 @@ class TradingDesk:
     def tree(self) -> Branch:
         """Whoever falls is started again alone: all they know of each other is in the log."""
         return supervisor("trading", Strategy.ONE_FOR_ONE, *self._children())
+
+    def lines(self, since: int, until: int) -> list[str]:
+        """What it did, for the digest."""
+        return summary.lines([runner.trader for runner in self.runners.values()], since, until)
 
     def price(self, symbol: str) -> float | None:
         """Dollars a share: between bid and ask where that is fresh, else the last close."""

@@ -99,13 +99,16 @@ class Digest(Actor[Never]):
         audience: Callable[[], Audience],
         tenants: Callable[[], Mapping[str, Books]],
         wake: Callable[[Iterable[str]], None],
+        desk: Callable[[int, int], Sequence[str]] = lambda _since, _until: (),
     ) -> None:
+        """`desk` says in lines what was traded from one time to another."""
         self._store = store
         self._clock = clock
         self._every = round(every_s * SECOND)
         self._audience = audience
         self._tenants = tenants
         self._wake = wake
+        self._desk = desk
 
     async def start(self) -> None:
         """Go on from the mark; the first time, begin to count."""
@@ -190,6 +193,7 @@ class Digest(Actor[Never]):
             ended=[one for one in its if one.id in mark.open and one.state is State.RESOLVED],
             open=[one for one in its if one.id in mark.open and one.state is State.OPEN],
             figures=[one for one in figures if audience.serves(route.channel, one.tenant)],
+            desk=self._desk(mark.until, until) if audience.serves(route.channel, DAEMON) else (),
         )
 
     def _message(self, route: Route, audience: Audience, content: Content, key: str) -> dict[str, Any] | None:

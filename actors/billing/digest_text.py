@@ -59,11 +59,13 @@ class Content:
     ended: Sequence[Incident]
     open: Sequence[Incident]
     figures: Sequence[Figures]
+    desk: Sequence[str] = ()  # what was traded, in lines
 
     @property
     def empty(self) -> bool:
-        """Nothing to say."""
-        return not self.opened and not self.ended and all(one.silent for one in self.figures)
+        """Nothing to say. What was traded is news once a day."""
+        traded = bool(self.desk) and self.until - self.since >= DAY
+        return not self.opened and not self.ended and not traded and all(one.silent for one in self.figures)
 
     @property
     def tenants(self) -> set[str]:
@@ -114,7 +116,10 @@ def title_of(content: Content) -> str:
             net.update(one.net)
     parts += [f"MRR {signed(amount, currency)}" for currency, amount in sorted(net.items()) if amount]
     parts += dict.fromkeys(trend_name(trend) for one in content.figures for trend in one.new_trends)
-    return " · ".join(parts) or "recurring revenue moved, and is what it was"
+    if not parts:
+        moved = any(not one.silent for one in content.figures)
+        parts.append("recurring revenue moved, and is what it was" if moved else "what the desk did")
+    return " · ".join(parts)
 
 
 def lines(content: Content, title: str) -> Iterator[str]:
@@ -134,6 +139,7 @@ def lines(content: Content, title: str) -> Iterator[str]:
         yield from (where + line for line in figure_lines(one))
     if len(telling) > TENANTS_MAX:
         yield f"+{len(telling) - TENANTS_MAX} more tenants"
+    yield from content.desk
     yield "more: nightdesk incidents · nightdesk mrr"
 
 
@@ -208,6 +214,7 @@ def evidence(content: Content) -> dict[str, Any]:
         "ended": ended,
         "open": still,
         "tenants": [figure_row(one) for one in telling_figures(content)[:EVIDENCE_MAX]],
+        "desk": list(content.desk),
     }
 
 

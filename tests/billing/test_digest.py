@@ -44,6 +44,7 @@ class Town:
         self._on_write = on_write
         self.clock = ScaledClock(MIDNIGHT * SECOND)
         self.store: SqliteStore
+        self.traded: list[str] = []
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator[None]:
@@ -63,6 +64,7 @@ class Town:
                 audience=lambda: self.routing,
                 tenants=lambda: self.watch.tenants,
                 wake=lambda _: None,
+                desk=lambda _since, _until: self.traded,
             )
 
         tree = supervisor(
@@ -336,6 +338,21 @@ def test_a_digest_that_cannot_be_made_says_so_and_keeps_back_no_other(folder: Pa
             assert said(await place.digests("phone"))[0] == (
                 "This digest could not be written (KeyError): nightdesk incidents shows what happened"
             )
+
+    run_virtual(story, seed=1)
+
+
+@pytest.mark.parametrize(("every_s", "titles"), [(DAY, ["what the desk did"]), (HOUR, [])])
+def test_what_was_traded_is_news_once_a_day(folder: Path, every_s: int, titles: list[str]) -> None:
+    async def story() -> None:
+        place = Town(folder, Routing((OPS,), digests=True), every_s, lambda _: None)
+        place.traded = ["desk: $10,100.00 (+$100.00)"]
+        await place.until(DAY - 2 * HOUR)
+        async with place.living():
+            await place.until(DAY + 60)
+            digests = await place.digests()
+        assert said(digests) == titles
+        assert all(place.traded[0] in one.payload["text"].splitlines() for one in digests)
 
     run_virtual(story, seed=1)
 
