@@ -1,6 +1,7 @@
 """A process that posts signed charges over keep-alive connections as fast as they are answered.
 
-python -m benchmarks.load PORT PATH SECRET EVENTS CONNECTIONS [SEED]: prints one JSON object.
+python -m benchmarks.load PORT PATH SECRET EVENTS CONNECTIONS [SEED [TENANTS]]: prints one JSON object. With so many
+tenants, {} in PATH is the number of the next of them.
 """
 
 import asyncio
@@ -74,16 +75,19 @@ class Sender(asyncio.Protocol):
         self.done.set_result(exc)
 
 
-async def load(port: int, path: str, secret: str, events: int, connections: int, seed: int) -> dict[str, object]:
+async def load(
+    port: int, path: str, secret: str, events: int, connections: int, seed: int = 1, tenants: int = 1
+) -> dict[str, object]:
     """Everything is built and signed before the clock starts."""
     now = WallClock().now()
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json; charset=utf-8\r\n"
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json; charset=utf-8\r\n"
     prepared = []
     size = 0
-    for body in bodies(events, seed):
+    for number, body in enumerate(bodies(events, seed)):
         size += len(body)
         signature = sign(body, secret.encode(), now)
-        prepared.append(f"{head}Stripe-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        line = f"POST {path.format(number % tenants)} {head}"
+        prepared.append(f"{line}Stripe-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
     requests = iter(prepared)
     statuses: Counter[int] = Counter()
     waits_ms: list[float] = []
@@ -109,9 +113,5 @@ async def load(port: int, path: str, secret: str, events: int, connections: int,
 
 
 if __name__ == "__main__":
-    port, path, secret, events, connections, *seed = sys.argv[1:]
-    print(
-        json.dumps(
-            asyncio.run(load(int(port), path, secret, int(events), int(connections), int(seed[0]) if seed else 1))
-        )
-    )
+    port, path, secret, *numbers = sys.argv[1:]
+    print(json.dumps(asyncio.run(load(int(port), path, secret, *map(int, numbers)))))
