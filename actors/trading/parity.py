@@ -61,8 +61,9 @@ class Replay:
         self._begin(NEVER)
 
     def begin_anew(self, until: int) -> None:
-        """Signals begin with the bars that follow."""
+        """Signals begin with the bars that follow; what was decided that day by older ones is not compared."""
         self.anchored = True
+        self.decided.clear()
         self._begin(until)
 
     def _begin(self, until: int) -> None:
@@ -144,7 +145,6 @@ class Night:
                     if replay.name == decided.strategy:
                         replay.decided.append(decided)
             case WarmedUp() as warmed:
-                yield from self.finish()
                 for replay in self.replays:
                     if replay.name in warmed.strategies:
                         replay.begin_anew(warmed.until)

@@ -93,7 +93,8 @@ def test_each_of_the_ten_trades_as_in_the_backtest_through_every_kill(name: str,
     calendar = folder / "calendar.csv"
     dates = np.datetime_as_string(np.unique(bars.dates))
     calendar.write_text("symbol,date,timing\n" + "".join(f"S{n},{date},bmo\n" for n in range(8) for date in dates))
-    strategy = kind(bars.symbols, [near_default(rng, kind, str(calendar))])
+    parameters = near_default(rng, kind, str(calendar)) | ({"gap": 0.01} if "gap" in kind.parameters else {})
+    strategy = kind(bars.symbols, [parameters])
     account = Account(capital=10_000, fraction=0.35, max_positions=3, kill_switch_drawdown=0.15)
     world = compare(strategy, bars, account, random_costs(rng), seed, folder, lives=8)
     assert world.exchange.executed or seed

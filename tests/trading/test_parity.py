@@ -119,6 +119,18 @@ def test_a_past_that_came_through_the_log_is_the_labs_past_too(name: str, bars: 
     assert found(log, [replay(name, bars)], bars.timeframe) == []
 
 
+def test_a_past_that_comes_in_the_middle_of_a_day_leaves_its_minutes_and_other_strategies_alone(bars: Bars) -> None:
+    """The slot in progress has minutes from before; who is not named goes on as if nothing had happened."""
+    day = np.flatnonzero(bars.dates == np.unique(bars.dates)[20])
+    at = int(day[0]) + 28  # two hours and twenty minutes after the open
+    own = resample(bars.rows(0, int(day[0]) + 24), load("bollinger_reversion").timeframe)
+    warm = encode(WarmedUp(("bollinger_reversion",), own.timeframe, int(bars.times[at]), int(bars.times[at])))
+    blocks = [*blocks_of(bars.rows(0, at)), warm, *blocks_of(own), *blocks_of(bars.rows(at, len(bars)))]
+    for name in ("bollinger_reversion", "vwap_reversion"):
+        replays = [replay("bollinger_reversion", bars), replay("vwap_reversion", bars)]
+        assert found(log_of(trader(name, bars), blocks), replays, bars.timeframe) == []
+
+
 def test_a_decision_that_is_not_the_labs_is_named_with_bar_symbol_and_values(bars: Bars) -> None:
     log = log_of(trader("vwap_reversion", bars), blocks_of(bars))
     place, decided = next(
