@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import count
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -19,6 +20,9 @@ from strategies.bars import RAW_UNITS_PER_DOLLAR
 from strategies.sessions import MINUTE, Sessions, sessions_between
 
 Floats = NDArray[np.float64]
+Columns = NDArray[np.int64]
+"""Bars as rows: open, high, low, close, volume, vwap, trades. A volume of 0 is no bar."""
+VOLUME = 4
 
 FIRST, LAST = np.datetime64("2018-01-01"), np.datetime64("2032-12-31")  # where the paths of days begin and end
 CENT = RAW_UNITS_PER_DOLLAR // 100
@@ -74,27 +78,29 @@ class Synthetic:
         self._regime = self._regimes()
         self._characters = {symbol: self._character(symbol) for symbol in symbols}
         self._opens_and_closes = {symbol: self._days(symbol) for symbol in symbols}
-        self._day = lru_cache(maxsize=4 * len(self.symbols))(self._make_day)
+        self._day = lru_cache(maxsize=2 * len(self.symbols))(self._make_day)
 
     def moments(self, since: int = 0) -> Iterator[Moment]:
         """The bar times from `since` on, to the end of 2032."""
         for number in range(self._first_session(since), len(self._sessions.dates)):
-            days = [self._day(symbol, number) for symbol in self.symbols]
-            opens, closes = int(self._sessions.opens[number]), int(self._sessions.closes[number])
-            for slot, time in enumerate(range(opens, closes, self.timeframe)):
+            day = np.stack([self._day(symbol, number) for symbol in self.symbols])
+            for slot in range(day.shape[1]):
+                time = int(self._sessions.opens[number]) + slot * self.timeframe
                 if time >= since:
-                    yield Moment(time, [bar for day in days if (bar := day[slot]) is not None])
+                    rows = zip(self.symbols, day[:, slot].tolist(), strict=True)
+                    yield Moment(time, [_bar(symbol, time, row) for symbol, row in rows if row[VOLUME]])
 
     def history(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
         """Bars with start <= time < end, by time, then in the order of the tape's symbols."""
         wanted = [symbol for symbol in self.symbols if symbol in symbols]
-        found = []
+        found: list[Bar] = []
         for number in range(self._first_session(start), len(self._sessions.dates)):
-            if self._sessions.opens[number] >= end:
+            if not wanted or self._sessions.opens[number] >= end:
                 break
-            days = [self._day(symbol, number) for symbol in wanted]
-            slots = zip(*days, strict=True)
-            found += [bar for bars in slots for bar in bars if bar is not None and start <= bar.time < end]
+            slots = zip(*(self._day(symbol, number).tolist() for symbol in wanted), strict=True)
+            for time, rows in zip(count(int(self._sessions.opens[number]), self.timeframe), slots, strict=False):
+                if start <= time < end:
+                    found += [_bar(symbol, time, row) for symbol, row in zip(wanted, rows, strict=True) if row[VOLUME]]
         return found
 
     def close_before(self, symbol: str, time: int, sessions: int = 0) -> float:
@@ -125,7 +131,7 @@ class Synthetic:
             volume=float(np.exp(rng.uniform(np.log(2e3), np.log(5e4)))),
         )
 
-    def _days(self, symbol: str) -> tuple[Floats, Floats]:
+    def _days(self, symbol: str) -> tuple[NDArray[np.float32], ...]:
         """Opens and closes of all sessions in dollars, before rounding."""
         character, rng, days = self._characters[symbol], self._chance("days", symbol), len(self._sessions.dates)
         all_of_them = self._chance("market", "days").standard_normal(days)
@@ -143,14 +149,14 @@ class Synthetic:
         for day in range(days):
             opens[day] = away = away * (1 - REVERSION) + nights[day]
             closes[day] = away = away + hours[day]
-        return character.level * np.exp(opens), character.level * np.exp(closes)
+        # Half the memory: where days begin and end, before that is rounded to cents.
+        return tuple((character.level * np.exp(column)).astype(np.float32) for column in (opens, closes))
 
-    def _make_day(self, symbol: str, number: int) -> list[Bar | None]:
-        """The bars of a session, None where nothing was traded."""
+    def _make_day(self, symbol: str, number: int) -> Columns:
+        """The bars of a session."""
         character, rng = self._characters[symbol], self._chance("day", symbol, number)
         opens, closes = (float(column[number]) for column in self._opens_and_closes[symbol])
-        first = int(self._sessions.opens[number])
-        minutes = int(self._sessions.closes[number] - first) // MINUTE
+        minutes = int(self._sessions.closes[number] - self._sessions.opens[number]) // MINUTE
         busy = _usual(minutes) * np.exp(0.4 * rng.standard_normal(minutes)) * _bursts(rng, minutes)
         scale = VOLATILITIES[self._regime[number]] * character.beta + character.own
         steps = rng.standard_normal((minutes, 4)) * (scale / np.sqrt(4 * minutes)) * np.sqrt(busy)[:, None]
@@ -161,9 +167,9 @@ class Synthetic:
         ticks = np.maximum(np.rint(path * 100), 1).astype(np.int64) * CENT
         inside = np.stack([ticks[n : n + 4 * minutes : 4] for n in range(5)], axis=1)
         volume = np.rint(character.volume * busy) + 1
-        return self._bars(symbol, first, inside, np.where(rng.random(minutes) < SILENT, 0, volume))
+        return self._columns(inside, np.where(rng.random(minutes) < SILENT, 0, volume))
 
-    def _bars(self, symbol: str, first: int, inside: NDArray[np.int64], volume: Floats) -> list[Bar | None]:
+    def _columns(self, inside: NDArray[np.int64], volume: Floats) -> Columns:
         """Of each slot; `inside` are the prices in each minute, (minutes, 5), `volume` its shares: none, no trade."""
         slots = len(volume) * MINUTE // self.timeframe
         prices, shares = inside.reshape(slots, -1, 5), volume.reshape(slots, -1)
@@ -176,10 +182,12 @@ class Synthetic:
         total = shares.sum(axis=1)
         vwap = np.rint((prices.mean(axis=2) * shares).sum(axis=1) / np.maximum(total, 1)).astype(np.int64)
         columns = (prices[slot, opens, 0], highs, lows, prices[slot, closes, 4], total, vwap, total // 90 + 1)
-        return [
-            Bar(symbol, first + n * self.timeframe, o, h, low, c, v, vw, int(trades)) if v else None
-            for n, (o, h, low, c, v, vw, trades) in enumerate(zip(*(one.tolist() for one in columns), strict=True))
-        ]
+        return np.stack([column.astype(np.int64) for column in columns], axis=1)
+
+
+def _bar(symbol: str, time: int, row: Sequence[int]) -> Bar:
+    open_, high, low, close, volume, vwap, trades = row
+    return Bar(symbol, time, open_, high, low, close, float(volume), vwap, trades)
 
 
 @lru_cache
