@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from actors.billing import stripe_api
+from actors.billing import backfill, stripe_api
 from actors.billing.backfill import GRACE_S, Account, Backfiller, Backfills, Look
 from actors.billing.probe import Verdict
 from actors.billing.webhook import Gate, Tenant
@@ -35,6 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stripe is asked as fast as it answers."""
     monkeypatch.setattr(stripe_api, "READS_PER_S", 10_000)
     monkeypatch.setattr(stripe_api, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(backfill, "STORE_AGAIN_S", 0.0)
 
 
 class House:
