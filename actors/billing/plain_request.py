@@ -15,6 +15,7 @@ _TELLING: Final = re.compile(
     rb"^(content-length|stripe-signature|transfer-encoding|connection|expect|upgrade|te|trailer):[\t ]*(.*?)[\t ]*\r$",
     re.IGNORECASE | re.MULTILINE,
 )
+_USUAL: Final = (b"connection", b"keep-alive")
 _NEEDED: Final = {b"content-length", b"stripe-signature"}
 
 
@@ -33,7 +34,8 @@ def read(data: bytes) -> PlainRequest | None:
     if head is None:
         return None
     path, lines = head.groups()
-    told = [(name.lower(), value) for name, value in _TELLING.findall(lines) if value.lower() != b"keep-alive"]
+    told = [(name.lower(), value) for name, value in _TELLING.findall(lines)]
+    told = [one for one in told if one != _USUAL]
     fields = dict(told)
     length = fields.get(b"content-length", b"")
     if len(told) != len(_NEEDED) or fields.keys() != _NEEDED or not length.isdigit() or int(length) > BODY_MAX:

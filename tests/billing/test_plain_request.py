@@ -89,6 +89,7 @@ def test_a_plain_request_is_taken_also_before_its_body_is_there() -> None:
         HEAD + b"Content-Length: 2\r\n\r\n{}",
         HEAD + b"Stripe-Signature: t=1\r\n\r\n",
         HEAD + FIELDS + FIELDS + b"\r\n{}",
+        HEAD + FIELDS + b"Content-Length: keep-alive\r\n\r\n{}",
         HEAD + FIELDS + b"Transfer-Encoding: chunked\r\n\r\n{}",
         HEAD + FIELDS + b"Connection: close\r\n\r\n{}",
         HEAD + FIELDS + b"Expect: 100-continue\r\n\r\n{}",
