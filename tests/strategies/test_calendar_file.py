@@ -72,6 +72,7 @@ def test_a_spoilt_file_is_named_by_line_and_field(tmp_path: Path) -> None:
         CalendarFile(tmp_path).apply()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own use of pandas
 def test_every_session_from_1990_to_2030_is_that_of_exchange_calendars() -> None:
     """10,322 sessions: holidays, early closes, daylight saving, and days that no rule gives."""
     calendars = pytest.importorskip("exchange_calendars")
