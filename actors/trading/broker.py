@@ -18,7 +18,7 @@ from actors.trading.courier import Courier
 from actors.trading.journal import encode
 from actors.trading.lookout import Lookout
 from actors.trading.orders import Orders, Sent
-from actors.trading.ports import AccountState, Broker, BrokerMessage, Link, OrderUpdate, Side
+from actors.trading.ports import AccountState, Broker, BrokerMessage, Link, OrderUpdate
 from actors.trading.quotes import QuoteBoard
 from actors.trading.reader import DeskReader
 from actors.trading.reconcile import Difference
@@ -150,9 +150,8 @@ class BrokerDesk(DeskReader):
         return (quote.bid + quote.ask) / 2 / PRICE_UNITS
 
     def due(self) -> int | None:
-        """When an entry that waits is given up."""
-        waiting = [wish.at for wish in self.orders.wishes.values() if wish.side is Side.BUY]
-        return min(waiting) + consequences.PATIENCE if waiting else None
+        """When what waits is to be looked at again."""
+        return consequences.due(self.orders, self.clock.now())
 
     # --- acting on it ------------------------------------------------------------------------------------------------
 
@@ -168,9 +167,10 @@ class BrokerDesk(DeskReader):
             if order.report is None and order_id not in self._carried:
                 self._carried.add(order_id)
                 self._timers.start_soon(self._carry, order)
-            elif order.report is not None and order_id not in self._cancelled and self._unwanted(order):
+        for order_id in consequences.to_cancel(self.orders, self.clock.now()):
+            if order_id not in self._cancelled:
                 self._cancelled.add(order_id)
-                self._timers.start_soon(self._courier.cancel, order_id)
+                self._timers.start_soon(self._cancel, order_id)
         self._tell_of_strange_prices()
         self._lookout.settled()
 
@@ -187,16 +187,15 @@ class BrokerDesk(DeskReader):
             if purse.stakes and name not in self._strategies:
                 self._alarm(broker_alarms.orphaned(name, purse))
 
-    def _unwanted(self, order: Sent) -> bool:
-        """Of strategies that were halted since; or given up for lost, and alive after all."""
-        intents = [self.orders.intents[share.intent] for share in order.placed.shares]
-        entering = order.placed.side is Side.BUY
-        return order.told or (entering and all(self.orders.is_halted(intent.strategy) for intent in intents))
-
     async def _carry(self, order: Sent) -> None:
         placed = order.placed
         report = await self._courier.place(placed, ask_first=placed.client_order_id in self._inherited)
         self.tell(OrderUpdate(report))
+        self._lookout.order_out()
+
+    async def _cancel(self, order_id: str) -> None:
+        if not await self._courier.cancel(order_id):
+            self._cancelled.discard(order_id)
         self._lookout.order_out()
 
     async def _listen(self) -> None:

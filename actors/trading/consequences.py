@@ -1,5 +1,6 @@
 """What follows from where the orders stand: what is to be booked, what is over, and what goes out next. Pure."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,9 @@ from actors.trading.words import Booked, Intent, IntentOver, OrderPlaced
 
 OTHER_WORDS = {"replaced": "canceled", "filled": "canceled"}
 """How an order ended that brought nothing."""
+
+YIELD_AFTER = 2 * SECOND
+"""How long an exit waits for an entry that is filling; then the entry's rest is cancelled."""
 
 PATIENCE = 120 * SECOND
 """How long after its decision an entry may still go out; an exit always may."""
@@ -64,7 +68,37 @@ def _given_up(orders: Orders, wish: Wish, now: int) -> str:
         return ""
     if orders.is_halted(orders.intents[wish.intent].strategy):
         return "halted"
-    return "an opposing order was in the way" if now >= wish.at + PATIENCE else ""
+    if now < wish.at + PATIENCE:
+        return ""
+    opposed = any(order.placed.side is Side.SELL for order in orders.in_flight(wish.symbol))
+    return "an opposing order was in the way" if opposed else f"it could not be sent within {PATIENCE // SECOND} s"
+
+
+def to_cancel(orders: Orders, now: int) -> Iterator[str]:
+    """Orders that had better end: of a later halt, in the way of an exit, or given up and yet alive."""
+    for order_id, order in orders.unfinished.items():
+        if order.report is None or order.report.over:
+            continue
+        intents = [orders.intents[share.intent] for share in order.placed.shares]
+        halted = all(orders.is_halted(intent.strategy) for intent in intents)
+        entering = order.placed.side is Side.BUY
+        if order.told or (entering and (halted or now >= _blocks_from(orders, order))):
+            yield order_id
+
+
+def _blocks_from(orders: Orders, order: Sent) -> float:
+    """When an entry has been in the way of an exit for too long."""
+    exits = [
+        wish.at for wish in orders.wishes.values() if wish.side is Side.SELL and wish.symbol == order.placed.symbol
+    ]
+    return min(exits) + YIELD_AFTER if exits else math.inf
+
+
+def due(orders: Orders, now: int) -> int | None:
+    """When something follows though nothing happens."""
+    times = [wish.at + PATIENCE for wish in orders.wishes.values() if wish.side is Side.BUY]
+    times += [wish.at + YIELD_AFTER for wish in orders.wishes.values() if wish.side is Side.SELL]
+    return min((time for time in times if time > now), default=None)
 
 
 Price = Callable[[str], float | None]

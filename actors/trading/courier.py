@@ -77,12 +77,14 @@ class Courier:
             await io_sleep(pause)
             pause = min(2 * pause, RETRY_MAX_S)
 
-    async def cancel(self, client_order_id: str) -> None:
-        """Ask for an order to be ended; how it ended is told by the stream, or when it is asked for."""
+    async def cancel(self, client_order_id: str) -> bool:
+        """Ask for an order to be ended, and say whether that was heard; how it ended is told like everything else."""
         try:
             await self._broker.cancel(client_order_id)
         except (Unreachable, Refused) as trouble:
             log.warning("cancel_failed", order=client_order_id, reason=str(trouble))
+            return False
+        return True
 
 
 def rejection(placed: OrderPlaced, reason: str) -> OrderReport:

@@ -394,3 +394,22 @@ def test_a_fill_far_from_the_quote_is_booked_as_it_is_and_shown(tmp_path: Path) 
             assert alarm.title.endswith("AAPL, sell at 49.9900, is -50.0% from its quote")
 
     story(tmp_path, tell)
+
+
+def test_an_exit_does_not_wait_for_the_rest_of_an_entry(tmp_path: Path) -> None:
+    """The entry fills by a part of each bar's volume; when it is to be left, what is not bought yet is not wanted."""
+
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            floor.exchange._faults.force("partial")
+            await floor.say(floor.entry("alone", "AAPL", 10_000.0))
+            await floor.clock.sleep(5)
+            held = floor.desk.accounts.purses["alone"].stakes["AAPL"].quantity
+            assert 0 < held < 100
+            floor.exchange._faults.lift("partial")
+            await sell(floor, "AAPL")
+            over = [word.outcome for word in await floor.words() if isinstance(word, IntentOver)]
+            assert over == ["partial", "filled"]
+
+    story(tmp_path, tell)
