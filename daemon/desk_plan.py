@@ -20,6 +20,9 @@ from strategies.sector_rotation import SectorRotation
 from strategies.universe import Interval, read_membership, sectors_of
 
 
+DELAYED_S = 900.0
+
+
 @dataclass(frozen=True)
 class Chosen:
     """One strategy with its parameters; `timeframe` of its bars in microseconds."""
@@ -56,12 +59,14 @@ def plan(trading: said.Trading, only: Sequence[str] = ()) -> DeskPlan:
         _membership(trading),
         _costs(trading.costs),
         Rules(trading.fraction, trading.max_positions, trading.risk.kill_switch_drawdown),
-        limits_of(trading.risk),
+        limits_of(trading),
     )
 
 
-def limits_of(risk: said.Risk) -> Limits:
-    """The limits that no strategy can pass."""
+def limits_of(trading: said.Trading) -> Limits:
+    """The limits that no strategy can pass. Quotes of a delayed feed are as old as that when they come."""
+    risk = trading.risk
+    delay_s = DELAYED_S if trading.broker == "alpaca" and trading.feed == "delayed_sip" else 0.0
     return Limits(
         kill_switch_drawdown=risk.kill_switch_drawdown,
         daily_loss=risk.daily_loss,
@@ -70,7 +75,7 @@ def limits_of(risk: said.Risk) -> Limits:
         max_sector=risk.max_sector,
         max_orders_per_minute=risk.max_orders_per_minute,
         price_collar=risk.price_collar,
-        stale_after_s=risk.stale_after,
+        stale_after_s=risk.stale_after + delay_s,
         cooldown_after_stop_s=risk.cooldown_after_stop,
     )
 

@@ -145,8 +145,8 @@ class TradingDesk:
             self.standing,
             strategies=[chosen.name for chosen in self.plan.strategies],
             capital=self._trading.capital_per_strategy,
-            stale_after_s=self._trading.risk.stale_after,
-            price_collar=self._trading.risk.price_collar,
+            stale_after_s=self.plan.limits.stale_after_s,
+            price_collar=self.plan.limits.price_collar,
             alarm=self._alarm,
             changed=self._wake_all,
         )
