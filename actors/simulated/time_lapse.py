@@ -10,26 +10,30 @@ import numpy as np
 from actors.kernel.clock import SECOND, monotonic
 from strategies.sessions import MINUTE, sessions_between
 
-EARLIER, LATER = 2 * MINUTE, 15 * MINUTE
-"""What belongs to a session before its open and after its close: orders for the open, the closing of the books."""
+OPENING = MINUTE // 2, 2 * MINUTE
+"""Before the open, and after it, when all that was decided over night is traded at once."""
+LATER = 15 * MINUTE
+"""After the close the books are closed."""
 YEARS = 3
 
 
 class TimeLapse:
     """Starts at `start` (UTC microseconds) when first used, and either dawdles or hurries.
 
-    It dawdles, at first, `dawdling_speed` times as fast as time here. When it hurries it runs `speed` times as fast in
-    sessions and `night_speed` times between them; after three years there are no more nights.
+    It dawdles, at first and at every open, `dawdling_speed` times as fast as time here. When it hurries it runs `speed`
+    times as fast in sessions and `night_speed` times between them; after three years there are no more nights.
     """
 
     def __init__(self, start: int, *, dawdling_speed: float, speed: float, night_speed: float) -> None:
         first = np.datetime64(start, "us").astype("datetime64[D]")
         sessions = sessions_between(first, first + np.timedelta64(365 * (YEARS - 1)))
-        edges = np.stack([sessions.opens - EARLIER, sessions.closes + LATER], axis=1).ravel()
+        before, after = OPENING
+        edges = np.stack([sessions.opens - before, sessions.opens + after, sessions.closes + LATER], axis=1).ravel()
         later: list[int] = edges[edges > start].tolist()
         self._edges: list[int] = [start, *later]
-        # The last edge ends a session, so the spans between the edges are days and nights in turn.
-        self._speeds = [night_speed if (len(later) - n) % 2 == 0 else speed for n in range(len(later))]
+        # The last edge ends a session: the spans between them are night, opening, day, and again.
+        paces = (night_speed, dawdling_speed, speed)
+        self._speeds = [paces[(n - len(later)) % 3] for n in range(len(later))]
         spans = zip(pairwise(self._edges), self._speeds, strict=True)
         self._reached = [0.0, *accumulate((after - before) / SECOND / pace for (before, after), pace in spans)]
         self._speeds.append(speed)
