@@ -19,7 +19,6 @@ from strategies.registry import NAMES, load
 from strategies.sector_rotation import SectorRotation
 from strategies.universe import Interval, read_membership, sectors_of
 
-
 DELAYED_S = 900.0
 
 
