@@ -26,7 +26,7 @@ WAITING_MAX = 256  # commits; a reader further behind reads the log itself
 PAGE = 64
 YIELD_EVERY = 16  # entries; a block of 500 symbols takes a strategy a millisecond
 SNAPSHOT_ENTRIES = 400  # at most so many are folded again after a kill
-SNAPSHOT_S = 300.0
+SNAPSHOT_S = 3_600.0
 RETRY_S = 0.5
 
 
