@@ -98,11 +98,6 @@ class FaultPlan:
         """No longer."""
         self._forced.discard(name)
 
-    @property
-    def watched(self) -> bool:
-        """Whether a fault may come that nobody's request would notice."""
-        return bool(self._forced | self._planned)
-
     def chance(self, name: str) -> Random:
         """A fault's own source of chance: what else is planned does not change what it draws."""
         if name not in self._chances:

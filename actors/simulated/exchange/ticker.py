@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from actors.kernel.clock import Clock
+from actors.simulated.exchange import wire
 from actors.simulated.exchange.core import dollars
 from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.paper import PaperExchange
@@ -62,8 +63,8 @@ class Ticker:
 
     def _session_of(self, time: int) -> Session | None:
         """The one that `time` lies in, or that comes first after it within a week."""
-        date = _date(time - DAY)
-        return next((day for day in self._market.days(date, _date(time + 7 * DAY)) if day.close > time), None)
+        date = wire.utc_date(time - DAY)
+        return next((day for day in self._market.days(date, wire.utc_date(time + 7 * DAY)) if day.close > time), None)
 
     async def _close_day(self) -> None:
         if self._today is not None:
@@ -126,11 +127,7 @@ def _path(bar: Bar) -> tuple[int, int, int, int]:
     return bar.open, first, second, bar.close
 
 
-def _date(time: int) -> str:
-    return str(np.datetime64(time, "us").astype("datetime64[D]"))
-
-
 def last_open(now: int) -> int:
     """When the newest session that has begun did so."""
-    opens = sessions_between(np.datetime64(_date(now - 14 * DAY)), np.datetime64(_date(now))).opens
+    opens = sessions_between(np.datetime64(wire.utc_date(now - 14 * DAY)), np.datetime64(wire.utc_date(now))).opens
     return int(opens[np.searchsorted(opens, now, side="right") - 1])

@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from typing import Any
 
-import numpy as np
 import orjson
 from aiohttp import web
 
@@ -112,7 +111,7 @@ class TradingRest:
 
     async def _clock_now(self, _: web.Request) -> web.Response:
         now = self._clock.now()
-        days = self._market.days(_date(now - DAY), _date(now + DAYS_AHEAD * DAY))
+        days = self._market.days(wire.utc_date(now - DAY), wire.utc_date(now + DAYS_AHEAD * DAY))
         today = next(day for day in days if day.close > now)
         is_open = today.open <= now
         following = days[days.index(today) + 1]
@@ -263,7 +262,3 @@ def _count(request: web.Request, name: str, default: int, most: int) -> int:
     if not text.isdecimal() or not 0 < int(text) <= most:
         raise Declined(422, 42210000, f"{name} must be between 1 and {most}")
     return int(text)
-
-
-def _date(time: int) -> str:
-    return str(np.datetime64(time, "us").astype("datetime64[D]"))

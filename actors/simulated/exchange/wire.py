@@ -26,6 +26,11 @@ def stamp(time: int) -> str:
     return moment(time).isoformat().replace("+00:00", "Z")
 
 
+def utc_date(time: int) -> str:
+    """YYYY-MM-DD."""
+    return moment(time).date().isoformat()
+
+
 def local_stamp(time: int) -> str:
     """RFC 3339 in New York, to the second."""
     return moment(time).astimezone(NEW_YORK).isoformat(timespec="seconds")
