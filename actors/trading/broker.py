@@ -70,7 +70,7 @@ class BrokerDesk(DeskReader):
         self._price_collar = price_collar
         self._alarm = alarm
         self._changed = changed
-        self._courier = Courier(broker)
+        self._courier = Courier(broker, clock)
         self._lookout = Lookout(broker, clock, self)
         self._news: list[OrderUpdate] = []  # told by the broker, and not yet seen in the log
         self._carried: set[str] = set()  # orders that this life has taken to the broker

@@ -6,7 +6,8 @@ our id until it has answered.
 
 import structlog
 
-from actors.kernel.clock import io_sleep, monotonic
+from actors.kernel.clock import Clock, io_sleep, monotonic
+from actors.trading.consequences import PATIENCE
 from actors.trading.orders import LOST
 from actors.trading.ports import Broker, InDoubt, Order, OrderReport, Refused, Side, Unreachable
 from actors.trading.words import OrderPlaced
@@ -26,13 +27,16 @@ RETRY_MAX_S = 30.0
 class Courier:
     """Answers with where an order stands; waits as long as the broker does not answer."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, clock: Clock) -> None:
+        self._broker, self._clock = broker, clock
 
     async def place(self, placed: OrderPlaced, *, ask_first: bool) -> OrderReport:
         """Send an order, unless (`ask_first`: an earlier life may have sent it) the broker knows of it."""
-        if ask_first and (known := await self._asked(placed.client_order_id)) is not None:
-            return known
+        if ask_first:
+            if (known := await self._asked(placed.client_order_id)) is not None:
+                return known
+            if placed.side is Side.BUY and self._clock.now() >= placed.at + PATIENCE:
+                return rejection(placed, "it is too late to send it")
         order = Order(
             placed.client_order_id, placed.symbol, placed.side, placed.quantity, placed.notional, placed.protection
         )

@@ -4,10 +4,10 @@ An intent that risk allowed becomes a wish; wishes are netted into orders; execu
 their order; when nothing more can come, the intent is over.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from actors.kernel.clock import SECOND
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
 from actors.trading.accounts import DUST, Accounts
 from actors.trading.journal import decode
@@ -28,8 +28,10 @@ from actors.trading.words import (
 LOST = "the broker has never seen it"
 """Reason of the rejection that we make up ourselves when nobody knows of an order; the broker may yet."""
 
-EXECUTIONS_KEPT = 20_000
-FINISHED_KEPT = 1_000
+KNOWN_FOR = 7 * 86_400 * SECOND
+"""So long an execution is known as one that was seen; the broker is never asked for older ones."""
+
+FINISHED_KEPT = 200
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Orders:
         self.crossed: dict[str, float] = {}  # shares that wishes have got inside the house
         self.unfinished: dict[str, Sent] = {}  # by client_order_id
         self.finished: dict[str, Sent] = {}  # the newest of them
-        self.executions: OrderedDict[str, str] = OrderedDict()  # execution → client_order_id
+        self.executions: dict[str, tuple[str, int]] = {}  # execution → its order and time, oldest first
         self.unbooked: dict[str, Execution] = {}
         self.halted: set[str] = set()
         self.news: list[Booked] = []
@@ -173,11 +175,14 @@ class Orders:
         if execution is not None:
             order.executed += execution.quantity
             order.dollars += execution.quantity * execution.price
-            self.executions[execution.execution_id] = report.client_order_id
+            self.executions[execution.execution_id] = report.client_order_id, execution.time
             self.unbooked[execution.execution_id] = execution
-            while len(self.executions) > EXECUTIONS_KEPT:
-                self.executions.popitem(last=False)
+            self._forget_executions(execution.time - KNOWN_FOR)
         self._shelve(order)
+
+    def _forget_executions(self, before: int) -> None:
+        while (oldest := next(iter(self.executions.items())))[1][1] < before:
+            del self.executions[oldest[0]]
 
     def _adopt(self, report: OrderReport, at: int) -> Sent | None:
         """An order that the broker made out of the protection of one of ours becomes ours when it is first heard of."""
@@ -197,9 +202,9 @@ class Orders:
 
     def _booked(self, word: Booked) -> None:
         self.news.append(word)
-        if order_id := self.executions.get(word.execution_id):
+        if known := self.executions.get(word.execution_id):
             self.unbooked.pop(word.execution_id, None)
-            if order := self.order(order_id):
+            if order := self.order(known[0]):
                 order.booked[word.intent] = order.booked.get(word.intent, 0.0) + word.quantity
                 self._shelve(order)
         elif wish := self.wishes.get(word.intent):

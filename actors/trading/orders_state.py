@@ -1,6 +1,5 @@
 """The broker desk's state as bytes, and back."""
 
-from collections import OrderedDict
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -29,7 +28,7 @@ def pack(orders: Orders) -> bytes:
             "crossed": orders.crossed,
             "unfinished": [asdict(order) for order in orders.unfinished.values()],
             "finished": [asdict(order) for order in orders.finished.values()],
-            "executions": list(orders.executions.items()),
+            "executions": orders.executions,
             "unbooked": [asdict(execution) for execution in orders.unbooked.values()],
             "halted": sorted(orders.halted),
         }
@@ -46,7 +45,7 @@ def unpack(state: bytes) -> Orders:
     orders.crossed = dict(saved["crossed"])
     orders.unfinished = dict(_sent(one) for one in saved["unfinished"])
     orders.finished = dict(_sent(one) for one in saved["finished"])
-    orders.executions = OrderedDict(saved["executions"])
+    orders.executions = {execution: (order, time) for execution, (order, time) in saved["executions"].items()}
     orders.unbooked = {one["execution_id"]: Execution(**one | {"side": Side(one["side"])}) for one in saved["unbooked"]}
     orders.halted = set(saved["halted"])
     return orders

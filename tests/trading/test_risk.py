@@ -413,3 +413,24 @@ def test_an_exit_does_not_wait_for_the_rest_of_an_entry(tmp_path: Path) -> None:
             assert over == ["partial", "filled"]
 
     story(tmp_path, tell)
+
+
+def test_an_entry_that_was_never_sent_is_not_sent_an_hour_later(tmp_path: Path) -> None:
+    """Killed between the log and the POST, and back in an hour; an exit would still go."""
+
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            await buy(floor, "SPY", 1_000.0)
+            floor.broker.down = True
+            await floor.say(floor.entry("alone", "AAPL", 1_000.0), floor.exit("alone", "SPY"))
+            await floor.clock.sleep(0.01)
+        floor.broker.down = False
+        await floor.clock.sleep(3600)
+        async with floor.at_work():
+            await floor.tick()
+            assert {held.symbol for held in floor.exchange.holdings()} == set()
+            over = {word.intent.split("/")[1]: word for word in await floor.words() if isinstance(word, IntentOver)}
+            assert (over["AAPL"].outcome, over["AAPL"].why) == ("rejected", "it is too late to send it")
+
+    story(tmp_path, tell)
