@@ -96,9 +96,9 @@ class Backlog:
         async for entries in self._warm_up(now):
             yield entries
 
-    async def found_in(self, time: int) -> bool:
-        """Whether the market has a bar of that time, of which the stream did not bring any."""
-        return bool(await self._bars(time, time + 1, self._market.timeframe))
+    async def bars_of(self, time: int) -> list[Bar]:
+        """What the market has of a time of which the stream brought nothing."""
+        return await self._bars(time, time + 1, self._market.timeframe)
 
     async def _bars_until(self, until: int, now: int) -> Entries:
         """Blocks of the bars that start before `until`, from where the log ends."""

@@ -96,7 +96,9 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._gap: Gap | None = None
         self._refilling = anyio.CancelScope()
         self._heard = 0  # when the market last said anything
+        self._covered = 0  # bars that start before were asked for
         self._asked_about = NEVER
+        self._asking_since: int | None = None  # nothing newer is closed until the answer is there
         self._alarm = alarm
         self._alarmed = False
         self._quoted = asyncio.Event()
@@ -169,11 +171,11 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
     async def _settle(self) -> None:
         """Close what is to be closed (nothing while bars before it are missing) and judge how things stand."""
         now = self._clock.now()
-        if self._gap is None:
+        if self._gap is None and self._asking_since is None:
             self._unwritten += self._blocks.close(now)
         await self._write()
         self._judge(now)
-        due = self._due(now) if self._gap is None else None
+        due = self._due(now) if self._gap is None and self._asking_since is None else None
         silent_at = None if self._stale else self._hours.silent_at(self._last_sign(), self._stale_after)
         again_at = now + AGAIN if self._unwritten else None
         self._timer.cancel()
@@ -183,29 +185,29 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     def _due(self, now: int) -> int | None:
         """When a block is to be closed, or when a bar is missed; a missed one is asked about."""
-        if (due := self._blocks.due) is not None or self._market.timeframe >= DAY or self._blocks.closed == NEVER:
+        if (due := self._blocks.due) is not None or self._market.timeframe >= DAY:
             return due
-        time = self._hours.next_bar(self._blocks.closed, self._market.timeframe)
+        closed = self._covered - 1 if self._blocks.closed == NEVER else self._blocks.closed
+        time = self._hours.next_bar(closed, self._market.timeframe)
         if time is None or time == self._asked_about:
             return None
         missed_at = self._backlog.ended(time) + MISSED
         if now < missed_at:
             return missed_at
-        self._asked_about = time
+        self._asked_about, self._asking_since = time, now
         self._tasks.start_soon(self._ask_about, time)
         return None
 
     async def _ask_about(self, time: int) -> None:
         """Nobody traded then, or the stream did not say so: the first closes the time, the second is a gap."""
-        found = await self._backlog.found_in(time)
-        if self._gap is not None or self._blocks.closed >= time:
-            return
-        if found:
+        bars = await self._backlog.bars_of(time)
+        self._asking_since = None
+        if self._gap is None and bars:
             await self._miss("bars did not come on the open stream")
             self.mailbox.offer(Link(up=True))
-            return
-        self._unwritten.append(self._blocks.close_empty(time, self._clock.now()))
-        await self._write()
+        elif self._gap is None:
+            self._unwritten.append(self._blocks.close_empty(time, self._clock.now()))
+            await self._write()
         self.mailbox.offer(Look())
 
     async def _look_at(self, at: int, timer: anyio.CancelScope) -> None:
@@ -243,7 +245,7 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         since, reason = self._gap.since, self._gap.reason
         gap = Gap(self._market.feed, self._market.timeframe, since, until, reason)
         self._unwritten.append(NewDeskEntry(DeskKind.REFILLED, self._clock.now(), gap))
-        self._gap = None
+        self._gap, self._covered = None, until
         self._board.trusted = True
         log.info("bars_refilled", since=since, until=until)
         self.mailbox.offer(Look())
@@ -267,7 +269,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     def _last_sign(self) -> int:
         """When the market was last known to be heard completely."""
-        return min(self._heard, self._gap.until) if self._gap else self._heard
+        doubts = (None if self._gap is None else self._gap.until, self._asking_since)
+        return min([self._heard, *(since for since in doubts if since is not None)])
 
     def _judge(self, now: int) -> None:
         """Whether the market is silent, or cannot be asked, although the exchange is open: trust and alarm follow."""

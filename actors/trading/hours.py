@@ -67,9 +67,12 @@ class Hours:
         return min((int(end) for end, one in ends if end < one.close), default=None)
 
     def next_bar(self, after: int, timeframe: int) -> int | None:
-        """Start of the first bar behind the one at `after` that lies in a session."""
-        at = after + timeframe
-        return next((max(at, one.open) for one in self._sessions if at < one.close), None)
+        """Start of the first bar that begins later than `after`, in a session and counted from its open."""
+        for one in self._sessions:
+            start = one.open + max(0, (after - one.open) // timeframe + 1) * timeframe
+            if start < one.close:
+                return start
+        return None
 
 
 def date_of(at: int, days: int = 0) -> str:
