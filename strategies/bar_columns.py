@@ -154,8 +154,17 @@ def _sync(path: Path) -> None:
 
 def replace_file(path: Path, content: bytes) -> None:
     """At every instant the file holds the old content or the new; the new is on the disk when this returns."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
-    _sync(fresh)
-    fresh.replace(path)
+    fresh = path.with_name(unfinished(path.name))
+    try:
+        fresh.write_bytes(content)
+        _sync(fresh)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     _sync(path.parent)
+
+
+def unfinished(name: str) -> str:
+    """What `replace_file` calls the new file until it is whole; only a kill leaves one."""
+    return f".{name}.new"

@@ -45,9 +45,9 @@ class Holding:
 
 def inventory(store: BarStore, symbols: Sequence[str] = ()) -> Iterator[Holding]:
     """Every series, or those of these symbols, by feed, timeframe and symbol."""
-    manifest = store.manifest()
-    for feed, timeframe in sorted({(part.feed, part.timeframe) for part in manifest.parts}):
+    for feed, timeframe in sorted({(part.feed, part.timeframe) for part in store.manifest().parts}):
         opened = store.opened(feed, timeframe)
+        manifest = store.manifest()  # read after the bars: it knows of each of them where it came from
         name = timeframe_text(timeframe)
         ranges = manifest.ranges[f"{feed}/{name}"]
         for symbol in opened.symbols:

@@ -17,7 +17,18 @@ import orjson
 
 from config.errors import BadInput, UserError
 from strategies.adjustments import Action, as_csv, read_actions
-from strategies.bar_columns import NAMES, NO_BARS, Column, Part, PartName, Series, joined, replace_file, write_part
+from strategies.bar_columns import (
+    NAMES,
+    NO_BARS,
+    Column,
+    Part,
+    PartName,
+    Series,
+    joined,
+    replace_file,
+    unfinished,
+    write_part,
+)
 from strategies.bars import timeframe_text
 from strategies.sessions import DAY, HOUR
 
@@ -109,6 +120,8 @@ class BarStore:
             except FileNotFoundError:
                 if self.manifest().generation == manifest.generation:
                     raise UserError(f"{self.folder}: files that its manifest lists are missing") from None
+            except (OSError, EOFError, ValueError) as error:
+                raise UserError(f"{self.folder}: a file that its manifest lists cannot be read ({error})") from error
 
     def actions(self) -> list[Action]:
         """The splits and dividends that it knows, by symbol and date."""
@@ -130,7 +143,7 @@ class BarStore:
     ) -> None:
         """Merge bars, splits and dividends into the store, all or none; what is new replaces what it had.
 
-        Raises UserError when another process is writing.
+        Raises UserError when another process is writing, and where nothing can be written.
         """
         series = {symbol: bars for symbol, bars in series.items() if len(bars)}
         with self._writing():
@@ -190,23 +203,42 @@ class BarStore:
         for file in self.folder.glob("actions.*[0-9].csv"):
             if file.name != manifest.actions:
                 file.unlink()
+        for file in self.folder.glob(unfinished("actions.*[0-9].csv")):
+            file.unlink()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        self._refuse_company()
+        try:
+            self._refuse_company()
+            with self._locked():
+                if self.is_one(self.folder):
+                    self._sweep(self.manifest())  # first: on a full disk what a killed writer left is in the way
+                else:
+                    self._replace(Manifest())  # founded before anything is written: a store's leavings are in a store
+                try:
+                    yield
+                except BaseException:
+                    self._sweep(self.manifest())
+                    raise
+        except BlockingIOError:
+            raise UserError(f"{self.folder}: another nightdesk is writing bars; try again in a moment") from None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"{self.folder}: cannot be written: {reason}; what it has is whole") from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         file = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._replace(self.manifest())  # also founds a store, so that what a killed writer leaves is in one
             yield
-        except BlockingIOError:
-            raise UserError(f"{self.folder}: another nightdesk is writing bars; try again in a moment") from None
         finally:
             os.close(file)
 
     def _refuse_company(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        others = [entry for entry in self.folder.iterdir() if entry.name not in {LOCK, CALENDAR}]
+        ours = {LOCK, CALENDAR, *map(unfinished, (MANIFEST, CALENDAR))}  # of those a kill while founding leaves some
+        others = [entry for entry in self.folder.iterdir() if entry.name not in ours]
         if others and not self.is_one(self.folder):  # a store sweeps: never among the files of others
             raise BadInput(f"{self.folder}: has other files in it, and is no bar store; name a folder for it alone")
 

@@ -4,6 +4,8 @@ import argparse
 import datetime as dt
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +37,19 @@ def store_of(folder: Path | None, config: Path | None) -> BarStore:
     return BarStore(folder)
 
 
-def hand_over(store: BarStore, folder: Path | None) -> None:
-    """After a write as root into the data directory (no `folder`): the service could not write what is root's."""
-    if folder is None and os.geteuid() == 0:
-        owner = store.folder.parent.stat()
-        for path in (store.folder, *store.folder.rglob("*")):
-            os.chown(path, owner.st_uid, owner.st_gid)
+@contextmanager
+def handing_over(store: BarStore, folder: Path | None) -> Iterator[None]:
+    """What root writes meanwhile into the data directory (no `folder`), also when broken off, becomes the service's.
+
+    It could not write what is root's.
+    """
+    try:
+        yield
+    finally:
+        if folder is None and os.geteuid() == 0 and store.folder.exists():
+            owner = store.folder.parent.stat()
+            for path in (store.folder, *store.folder.rglob("*")):
+                os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def open_bars(arguments: argparse.Namespace) -> Bars:

@@ -15,7 +15,7 @@ from actors.trading.ports import Refused, Session, Unreachable
 from config.errors import BadInput, UserError
 from config.load import load
 from config.settings import Trading
-from daemon.cli.bar_source import hand_over, store_of, time_text
+from daemon.cli.bar_source import handing_over, store_of, time_text
 from daemon.cli.tables import emit
 from daemon.desk_check import ports, wrong_keys
 from daemon.logs import Logs
@@ -42,12 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
     symbols = _symbols(arguments.tickers, trading)
     store = store_of(arguments.store, arguments.config)
     try:
-        told = anyio.run(_fetch, trading, store, timeframe, symbols, _days(arguments.period))
+        with handing_over(store, arguments.store):
+            told = anyio.run(_fetch, trading, store, timeframe, symbols, _days(arguments.period))
     except Refused as error:
         raise BadInput(f"Alpaca refuses: {error}") from error
     except Unreachable as error:
         raise UserError(f"{error}; what has come is kept, and the same command goes on from there") from error
-    hand_over(store, arguments.store)
     if arguments.json:
         emit({"store": str(store.folder), **told})
     else:

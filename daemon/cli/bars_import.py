@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from actors.kernel.clock import WallClock
 from config.errors import BadInput
-from daemon.cli.bar_source import hand_over, store_of, time_text
+from daemon.cli.bar_source import handing_over, store_of, time_text
 from daemon.cli.tables import emit
 from strategies.adjustments import read_actions
 from strategies.bar_import import Imported, Refused, import_actions, import_bars
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     length = None if arguments.timeframe is None else parse_timeframe(arguments.timeframe)
     actions = [] if arguments.actions is None else read_actions(arguments.actions)
     store = store_of(arguments.store, arguments.config)
-    with _lines_told():
+    with _lines_told(), handing_over(store, arguments.store):
         if arguments.path is None:
             import_actions(store, arguments.actions, actions, arguments.accept)
             imported = Imported("", 0, (), 0, len(actions), {})
@@ -47,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=_show,
             )
     _show("")
-    hand_over(store, arguments.store)
     if arguments.json:
         timeframe = timeframe_text(imported.timeframe) if imported.timeframe else None
         emit(asdict(imported) | {"feed": imported.feed or None, "timeframe": timeframe, "store": str(store.folder)})

@@ -3,8 +3,10 @@
 import datetime as dt
 import multiprocessing
 import os
+import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +201,49 @@ def test_a_damaged_manifest_is_said_in_one_line(tmp_path: Path, damage: bytes) -
     (tmp_path / "manifest.json").write_bytes(damage)
     with pytest.raises(UserError, match=r"manifest\.json: cannot be read as a bar store's manifest"):
         BarStore(tmp_path).manifest()
+
+
+@pytest.mark.parametrize("left", [".manifest.json.new", ".calendar.csv.new", "lock"])
+def test_what_a_kill_while_founding_leaves_is_in_nobodys_way(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).write_bytes(b"{")
+    BarStore(tmp_path).add("iex", DAY, {"A": series(SESSIONS.opens)}, SOURCE)
+    assert same(BarStore(tmp_path).opened("iex", DAY).series("A"), series(SESSIONS.opens))
+
+
+@pytest.mark.parametrize("room", [0, 50, 1_000, 4_000])
+def test_where_nothing_more_can_be_written_the_old_bars_stay_and_nothing_else(tmp_path: Path, room: int) -> None:
+    """No file may grow larger than that, as on a disk that is full: founding fails, then a replacement."""
+    store, old = BarStore(tmp_path), series(SESSIONS.opens[:20])
+    with files_no_larger_than(room // 50), pytest.raises(UserError, match=r"cannot be written: file too large"):
+        store.add("iex", DAY, {"A": old}, SOURCE, [Action("A", dt.date(2024, 1, 5), 4.0)])
+    assert store.manifest().parts == ()
+    store.add("iex", DAY, {"A": old}, SOURCE)
+    before = {path for path in tmp_path.rglob("*") if path.name != "lock"}
+    with files_no_larger_than(room), pytest.raises(UserError, match=r"cannot be written: file too large"):
+        store.add("iex", DAY, {"A": series(range(0, 1_000_000 * DAY, DAY))}, SOURCE)
+    assert {path for path in tmp_path.rglob("*") if path.name != "lock"} == before
+    assert same(store.opened("iex", DAY).series("A"), old)
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """A write beyond it fails, the file keeps what fitted."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", [0, 60, 200])
+def test_a_column_that_was_cut_off_is_said_in_one_line(tmp_path: Path, size: int) -> None:
+    store = BarStore(tmp_path)
+    store.add("iex", DAY, {"A": series(SESSIONS.opens)}, SOURCE)
+    [column] = tmp_path.rglob("close.npy")
+    os.truncate(column, size)
+    with pytest.raises(UserError, match="a file that its manifest lists cannot be read"):
+        store.opened("iex", DAY)
 
 
 def _rewrite_for_ever(folder: Path, ready: Any) -> None:

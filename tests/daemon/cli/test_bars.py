@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from config.errors import UserError
 from daemon.cli import main
+from daemon.cli.bar_source import handing_over
 from strategies.bar_store import BarStore
 from strategies.sessions import DAY, sessions_between
 from tests.daemon.cli.conftest import HEADER
@@ -89,6 +91,20 @@ def test_what_root_imports_is_the_services(tmp_path: Path, nightdesk: Nightdesk)
     assert nightdesk("import-bars", "bars.csv", "--config", "nightdesk.yaml").returncode == 0
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in data.rglob("*")}
     assert owners == {(12_345, 12_346)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")
+def test_what_root_writes_is_the_services_also_when_it_is_broken_off(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12_345, 12_346)
+    store = BarStore(tmp_path / "bars")
+
+    def broken_off() -> None:
+        store.add_actions([])
+        raise UserError("no answer")
+
+    with pytest.raises(UserError, match="no answer"), handing_over(store, None):
+        broken_off()
+    assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {12_345}
 
 
 def test_a_split_is_adjusted_for_and_the_day_before_it_is_seen_as_it_was(tmp_path: Path, nightdesk: Nightdesk) -> None:
