@@ -1,5 +1,6 @@
 """The composition root: what the daemon is made of, who stands on whom, and how it lives and ends."""
 
+import asyncio
 import gc
 import os
 import signal
@@ -60,6 +61,7 @@ STORE_STUCK_S = 300.0
 READER_QUEUE = 16
 """Commits (of up to 256 entries) that wait in memory for the scorer; what is dropped is read from the log."""
 
+RULES_AT_ONCE = 200
 GC_ALLOCATIONS = 20_000
 """Allocations between two looks for cycles: events make few, and the standard 700 looks at each of them in vain."""
 
@@ -248,10 +250,15 @@ class Daemon:
 
     async def _log_rules(self, settings: Settings) -> None:
         """The rules are an input of every decision: where the log knows others, or none, it is told."""
-        retired = dict.fromkeys(self._watch.configured, RETIRED)
-        for tenant, rules in (retired | wiring.rules(settings)).items():
-            if self._watch.rules_of(tenant) != rules:
-                await self.store.append(NewEntry(Kind.CONFIG, tenant, self._clock.now(), rules))
+        retired, now = dict.fromkeys(self._watch.configured, RETIRED), self._clock.now()
+        told = [
+            NewEntry(Kind.CONFIG, tenant, now, rules)
+            for tenant, rules in (retired | wiring.rules(settings)).items()
+            if self._watch.rules_of(tenant) != rules
+        ]
+        # Together, as far as the store's mailbox takes them: one by one, a thousand tenants are a thousand commits.
+        for first in range(0, len(told), RULES_AT_ONCE):
+            await asyncio.gather(*(self.store.append(entry) for entry in told[first : first + RULES_AT_ONCE]))
 
     async def run(self, *, ready: Callable[[], None] = lambda: None, obey_signals: bool = True) -> None:
         """Raises Fatal when the store has failed for good; its cause says why."""

@@ -116,14 +116,18 @@ class TenantWatch:
 
     def configure(self, settings: Json) -> None:
         """New thresholds; all that was seen under the old ones stays."""
-        self.wake()
+        back = self.retired and settings != RETIRED
         self.settings = settings
         self.retired = settings == RETIRED
         self.rules = Rules.of(settings)
         self.changed.add("rules")
         for detector in self.detectors:
             detector.rules = self.rules
-        self.set_due()
+        if back:
+            self.wake()
+            self.set_due()
+        elif self.retired:
+            self.due = NEVER
 
     def meet(self, now: int) -> None:
         """Its first event is here."""

@@ -1,4 +1,6 @@
+from tests.billing.history import since
 from tests.billing.night import Night
+from tests.billing.stripe_events import START
 from tests.billing.subscribers import DAY, ended, subscribed
 
 NOW = 40 * DAY
@@ -70,3 +72,16 @@ def test_the_same_end_told_twice_is_one() -> None:
     night = business(Night(churn_rate_daily=0.02))
     night.deliver(ended(NOW, 1, amount=100), ended(NOW + 5, 1, amount=100))
     assert night.incidents() == []
+
+
+def test_a_cohort_that_decided_long_ago_is_none_though_nobody_had_heard_of_it() -> None:
+    """Yearly subscribers who cancelled months before nightdesk was there: their end is the first word of them."""
+    night = Night()
+    night.deliver(*(subscribed(at, at) for at in range(40)))
+    night.pass_minutes(40 * 1440)
+    start = since(night)
+    decided = {"cancel_at_period_end": True, "canceled_at": START + start - 40 * 86_400}
+    night.deliver(*(ended(start + at, 100 + at, **decided) for at in range(20)))
+    assert night.incidents("churn_spike") == []
+    night.deliver(*(ended(start + 100 + at, at) for at in range(20)))
+    assert len(night.incidents("churn_spike")) == 1

@@ -119,6 +119,10 @@ def gone(ledger: Ledger, now: int) -> list[Movement]:
 
 
 def announced(ledger: Ledger, end: Movement) -> bool:
-    """Its end had been known before it came."""
-    before = [one for one in lasting(ledger.records[end.subscription].versions) if one.at < end.at]
-    return bool(before) and (before[-1].cancel_at_period_end or before[-1].cancel_at is not None)
+    """Its end had been known before it came; of one that was never heard of before, the end itself says since when."""
+    versions = lasting(ledger.records[end.subscription].versions)
+    before = [one for one in versions if one.at < end.at]
+    if before and (before[-1].cancel_at_period_end or before[-1].cancel_at is not None):
+        return True
+    last = next((one for one in versions if one.at == end.at), None)
+    return last is not None and last.canceled_at is not None and last.canceled_at < end.at - DAY
