@@ -318,15 +318,20 @@ def redelivery(scene: Scene) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A story, the signals of which any tells it, and from which size on it can be seen at all, and why not before."""
+    """A story, the signals of which any tells it, and in which sizes it can be seen at all, and why not in others."""
 
     name: str
     tell: Callable[[Scene], None]
     expected: frozenset[str] = frozenset()
     also: frozenset[str] = frozenset()  # signals that are right as well, and do not count
     from_size: int = 5
+    to_size: int = 500
     why: str = ""
     days: int = 1
+
+    def shows(self, size: int) -> bool:
+        """Whether this size can show it."""
+        return self.from_size <= size <= self.to_size
 
 
 def incident(
@@ -336,11 +341,12 @@ def incident(
     *,
     also: str = "",
     from_size: int = 5,
+    to_size: int = 500,
     why: str = "",
     days: int = 1,
 ) -> Case:
     """Something to be told."""
-    return Case(name, tell, frozenset(signals.split()), frozenset(also.split()), from_size, why, days)
+    return Case(name, tell, frozenset(signals.split()), frozenset(also.split()), from_size, to_size, why, days)
 
 
 LOSS = "cancellation_cluster mrr_drop churn_spike"
@@ -353,7 +359,7 @@ INCIDENTS = (
     incident("gateway outage, 30 min", outage(0.5), "decline_spike", from_size=500, why="fewer than six payers try"),
     incident("gateway outage, 6 h", outage(6), "decline_spike", from_size=50, why="one payment in six hours"),
     incident("refunds, 20 an hour", refunds(60, 3), "refund_spike", also="revenue_drop"),
-    incident("refunds, 12 in 6 h", refunds(12, 6), "refund_spike"),
+    incident("refunds, 12 in 6 h", refunds(12, 6), "refund_spike", to_size=50, why="ten are usual in those hours"),
     incident("refunds, a loop of parts", refund_loop, "refund_spike"),
     incident("price bug, 5 % cancel", price_bug, "cancellation_cluster", also=LOSS, from_size=50, why="none cancels"),
     incident("a third leaves in a day", exodus, LOSS, days=2),
