@@ -22,10 +22,10 @@ class Account:
         )
         self.exchange.sink = self.told.append
 
-    def minute(self, price: float = 100.0, volume: float = 1_000.0, symbol: str = "AAPL") -> None:
+    def minute(self, price: float = 100.0, volume: float = 1_000.0, at: int = NOW) -> None:
         """A minute of one price begins."""
         units = round(price * 10_000)
-        self.exchange.open_bars(NOW, [Bar(symbol, NOW, units, units, units, units, volume)])
+        self.exchange.open_bars(at, [Bar("AAPL", at, units, units, units, units, volume)])
 
     def buy(self, identity: str, dollars: float = 1_000.0, symbol: str = "AAPL") -> None:
         self.exchange.submit(Order(identity, symbol, Side.BUY, notional=dollars), NOW + 1)
@@ -58,9 +58,10 @@ def test_what_the_volume_of_a_minute_does_not_fill_waits_for_the_next() -> None:
     account = Account(participation=0.1)
     account.minute(volume=40)
     account.buy("in")
+    account.exchange.move("AAPL", 100.0, NOW + 2)
     assert account.state("in") == "partially_filled"
     account.exchange.close_bars()
-    account.minute(volume=80)
+    account.minute(volume=80, at=NOW + 60_000_000)
     assert [done.quantity for done in account.fills] == pytest.approx([4, 6])
     assert account.state("in") == "filled"
 
@@ -75,7 +76,7 @@ def test_what_waits_at_the_close_expires_and_its_money_is_free_again() -> None:
     account.exchange.end_day(NOW + 2)
     assert account.state("in") == "expired"
     assert account.told[-1].report.state == "expired"
-    assert account.exchange.buying_power() == pytest.approx(9_600)
+    assert account.exchange.account().buying_power == pytest.approx(9_600)
 
 
 def test_an_order_outside_the_session_waits_for_the_open() -> None:
@@ -126,8 +127,8 @@ def test_parts_leave_no_dust() -> None:
     account = Account("partial")
     account.minute(33.33)
     account.buy("in", 1_000)
-    for tick in range(20):
-        account.exchange.move("AAPL", 33.33 + tick / 100, NOW)
+    for minute in range(1, 20):
+        account.minute(33.33 + minute / 100, at=NOW + minute * 60_000_000)
     assert len(account.fills) > 3
     [held] = account.exchange.holdings()
     assert held.quantity == pytest.approx(round(held.quantity, 9), abs=1e-12)

@@ -1,11 +1,12 @@
 """A paper account as Alpaca keeps one: orders fill at once at the moving price, or wait; and it has rules."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from actors.simulated.exchange.core import DUST, Exchange, dollars
 from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.orders import Declined, State, Ticket
-from actors.trading.ports import Bar, Holding, Order, OrderUpdate, Side
+from actors.trading.ports import AccountState, Bar, Holding, Order, OrderUpdate, Side
 from strategies.lab.costs import Costs
 from strategies.lab.fills import SMALLEST_ORDER
 
@@ -67,6 +68,10 @@ class PaperExchange(Exchange):
         if cost > self.buying_power() + DUST:
             raise Declined(403, 40310000, "insufficient buying power")
 
+    def account(self) -> AccountState:
+        """Its money, at the newest prices; what waiting orders will need cannot be spent again."""
+        return replace(super().account(), buying_power=self.buying_power())
+
     def buying_power(self) -> float:
         """Cash that no waiting order will need, dollars."""
         promised = 0.0
@@ -94,6 +99,8 @@ class PaperExchange(Exchange):
         symbol = ticket.order.symbol
         if symbol not in self._bars or symbol in self.halted:
             return
+        if ticket.filled and ticket.updated_at >= self._time:
+            return  # this bar has given what it gives
         if ticket.state == STRANGE_STATE and self._faults.holds("unknown-state"):
             return
         if ticket.order.side is Side.BUY:
