@@ -96,9 +96,9 @@ class Backlog:
         async for entries in self._warm_up(now):
             yield entries
 
-    async def bars_of(self, time: int) -> list[Bar]:
-        """What the market has of a time of which the stream brought nothing."""
-        return await self._bars(time, time + 1, self._market.timeframe)
+    async def bars_between(self, since: int, until: int) -> list[Bar]:
+        """What the market has of times of which the stream brought nothing."""
+        return await self._bars(since, until, self._market.timeframe)
 
     async def _bars_until(self, until: int, now: int) -> Entries:
         """Blocks of the bars that start before `until`, from where the log ends."""

@@ -46,14 +46,17 @@ class Blocks:
         """When the next block is to be closed at the latest."""
         return min(self._deadlines.values(), default=None)
 
-    def close(self, at: int) -> list[NewDeskEntry]:
-        """The blocks that are complete or due, in the order of their times, and the revisions that have come."""
-        entries = self._revisions(at)
-        times = sorted(self._open)
-        for time in times:
-            if time != times[-1] or self._deadlines[time] <= at or self._open[time].keys() == self._symbols:
-                entries.append(self._close(time, "stream", at))
-        return entries
+    @property
+    def oldest(self) -> int | None:
+        """The first time that is open."""
+        return min(self._open, default=None)
+
+    def close_oldest(self, at: int) -> NewDeskEntry | None:
+        """The first open block, if it is complete or due, or a later one is open, too."""
+        if (time := self.oldest) is None:
+            return None
+        over = len(self._open) > 1 or self._deadlines[time] <= at or self._open[time].keys() == self._symbols
+        return self._close(time, "stream", at) if over else None
 
     def close_empty(self, time: int, at: int) -> NewDeskEntry:
         """The block of a time at which nobody traded: it says that it has passed."""
@@ -62,7 +65,7 @@ class Blocks:
 
     def refill(self, bars: Iterable[Bar], until: int, at: int) -> list[NewDeskEntry]:
         """All times before `until` are closed, with these bars that were asked for beside those that have come."""
-        entries = self._revisions(at)
+        entries = self.revisions(at)
         asked = set()
         for bar in bars:
             if bar.time > self.closed and bar.symbol in self._symbols:
@@ -78,7 +81,8 @@ class Blocks:
         block = block_of(self._feed, source, self._timeframe, time, self._open.pop(time))
         return NewDeskEntry(DeskKind.BLOCK, at, block)
 
-    def _revisions(self, at: int) -> list[NewDeskEntry]:
+    def revisions(self, at: int) -> list[NewDeskEntry]:
+        """What has come for times that are closed."""
         late: dict[int, dict[str, Bar]] = {}
         for bar in self._late:
             late.setdefault(bar.time, {})[bar.symbol] = bar

@@ -97,7 +97,6 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._refilling = anyio.CancelScope()
         self._heard = 0  # when the market last said anything
         self._covered = 0  # bars that start before were asked for
-        self._asked_about = NEVER
         self._asking_since: int | None = None  # nothing newer is closed until the answer is there
         self._alarm = alarm
         self._alarmed = False
@@ -171,11 +170,12 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
     async def _settle(self) -> None:
         """Close what is to be closed (nothing while bars before it are missing) and judge how things stand."""
         now = self._clock.now()
-        if self._gap is None and self._asking_since is None:
-            self._unwritten += self._blocks.close(now)
+        self._unwritten += self._blocks.revisions(now)
+        while (block := self._next_block(now)) is not None:
+            self._unwritten.append(block)
         await self._write()
         self._judge(now)
-        due = self._due(now) if self._gap is None and self._asking_since is None else None
+        due = self._blocks.due or self._missed_at() if self._complete else None
         silent_at = None if self._stale else self._hours.silent_at(self._last_sign(), self._stale_after)
         again_at = now + AGAIN if self._unwritten else None
         self._timer.cancel()
@@ -183,30 +183,49 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
             self._timer = anyio.CancelScope()
             self._tasks.start_soon(self._look_at, at, self._timer)
 
-    def _due(self, now: int) -> int | None:
-        """When a block is to be closed, or when a bar is missed; a missed one is asked about."""
-        if (due := self._blocks.due) is not None or self._market.timeframe >= DAY:
-            return due
-        closed = self._covered - 1 if self._blocks.closed == NEVER else self._blocks.closed
-        time = self._hours.next_bar(closed, self._market.timeframe)
-        if time is None or time == self._asked_about:
+    @property
+    def _complete(self) -> bool:
+        """Whether all that is known to have been missed is there."""
+        return self._gap is None and self._asking_since is None
+
+    def _next_block(self, now: int) -> NewDeskEntry | None:
+        """The next block that may be closed. About bars that should have come before it the market is asked first."""
+        if not self._complete:
             return None
-        missed_at = self._backlog.ended(time) + MISSED
-        if now < missed_at:
-            return missed_at
-        self._asked_about, self._asking_since = time, now
-        self._tasks.start_soon(self._ask_about, time)
+        expected, oldest, missed_at = self._expected(), self._blocks.oldest, self._missed_at()
+        if expected is not None and oldest is not None and expected < oldest:
+            self._ask_about(expected, oldest)
+        elif expected is not None and missed_at is not None and missed_at <= now:
+            self._ask_about(expected, expected + 1)
+        else:
+            return self._blocks.close_oldest(now)
         return None
 
-    async def _ask_about(self, time: int) -> None:
+    def _expected(self) -> int | None:
+        """The first bar time of the sessions behind what is closed; of daily bars none is expected."""
+        if self._market.timeframe >= DAY:
+            return None
+        closed = self._covered - 1 if self._blocks.closed == NEVER else self._blocks.closed
+        return self._hours.next_bar(closed, self._market.timeframe)
+
+    def _missed_at(self) -> int | None:
+        """When a bar that has not come should have been there for long."""
+        expected = None if self._blocks.oldest is not None else self._expected()
+        return None if expected is None else self._backlog.ended(expected) + MISSED
+
+    def _ask_about(self, since: int, until: int) -> None:
+        self._asking_since = self._clock.now()
+        self._tasks.start_soon(self._find_out, since, until)
+
+    async def _find_out(self, since: int, until: int) -> None:
         """Nobody traded then, or the stream did not say so: the first closes the time, the second is a gap."""
-        bars = await self._backlog.bars_of(time)
+        bars = await self._backlog.bars_between(since, until)
         self._asking_since = None
         if self._gap is None and bars:
             await self._miss("bars did not come on the open stream")
             self.mailbox.offer(Link(up=True))
         elif self._gap is None:
-            self._unwritten.append(self._blocks.close_empty(time, self._clock.now()))
+            self._unwritten.append(self._blocks.close_empty(since, self._clock.now()))
             await self._write()
         self.mailbox.offer(Look())
 
