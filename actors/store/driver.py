@@ -40,6 +40,10 @@ class _Connection(aiosqlite.Connection):
     def __init__(self, path: Path, *, read_only: bool) -> None:
         super().__init__(partial(connect, path, read_only=read_only), iter_chunk_size=0)
 
+    def give_up(self) -> None:
+        """Whoever waited has gone: end what is being read now. SQLite can be interrupted from any thread."""
+        self._conn.interrupt()
+
     def submit(self, work: Callable[[sqlite3.Connection], R]) -> "asyncio.Future[R]":
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._tx.put_nowait((future, partial(work, self._conn)))
@@ -86,6 +90,9 @@ class ThreadDriver:
         connection = await _connected(self._path, read_only=True)
         try:
             return await connection.submit(work)
+        except asyncio.CancelledError:
+            connection.give_up()
+            raise
         finally:
             await connection.close()
 

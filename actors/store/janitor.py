@@ -6,7 +6,9 @@ import structlog
 
 from actors.kernel.actor import Actor
 from actors.kernel.clock import SECOND, Clock, monotonic
+from actors.store.alarm import Alarm
 from actors.store.protocol import Store, StoreUnavailable
+from actors.store.records import DAEMON, Kind, NewEntry, Severity
 
 log = structlog.get_logger()
 
@@ -21,7 +23,8 @@ PROBATION_S = 86_400.0
 
 
 class Janitor(Actor[Never]):
-    """Once an hour, drops bodies, log rows and resolved incidents that are older than they are kept.
+    """Looks over a large database once. Then, once an hour, drops what is older than it is kept: bodies, log rows and
+    resolved incidents.
 
     Dedup keys are kept for ever, and everything is kept while the clock cannot be believed: what was dropped a year
     too early does not come back when the clock is set right.
@@ -44,6 +47,7 @@ class Janitor(Actor[Never]):
 
     async def run(self) -> None:
         """For ever."""
+        await self._examine()
         while True:
             await self._clock.sleep(EVERY_S)
             if not self._believable():
@@ -55,6 +59,19 @@ class Janitor(Actor[Never]):
                 log.warning("retention_postponed", reason=str(error))
             else:
                 log.info("retention", dropped=dropped)
+
+    async def _examine(self) -> None:
+        try:
+            damage = await self._store.examine()
+            if damage is not None:
+                log.error("database_damaged", finding=damage)
+                first = "Stop nightdesk and restore a backup: nightdesk restore FILE."
+                alarm = Alarm(
+                    "store_trouble", "database", f"The database is damaged ({damage})", Severity.CRITICAL, first
+                )
+                await self._store.append(NewEntry(Kind.ALARM, DAEMON, self._clock.now(), alarm.data))
+        except StoreUnavailable as error:
+            log.warning("database_not_examined", reason=str(error))
 
     def _believable(self) -> bool:
         """Whether the clock has shown as much time as has passed since the last look, and did so for long enough."""

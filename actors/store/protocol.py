@@ -52,6 +52,9 @@ class Store(Protocol):
     ) -> list[EventRow]:
         """Events received since `since` with seq > after, oldest first; with `newest`, the last `limit` of them."""
 
+    async def examine(self) -> str | None:
+        """Look over a database that was too large for it at the start: what is damaged, or None. It takes a while."""
+
     # the watch
     async def load_watch(self) -> Watermark:
         """Where the scorer stands. The shelved parts of the snapshot are left out."""

@@ -282,6 +282,12 @@ class SqliteStore(Actor[Request]):
         listing = partial(log.events, tenant=tenant, since=since, after=after, limit=limit, newest=newest)
         return await _available(self._driver.aside(listing))
 
+    async def examine(self) -> str | None:
+        """As `Store`."""
+        if self._path.stat().st_size <= schema.CHECKED_AT_START:
+            return None
+        return await _available(self._driver.aside(partial(schema.damage_of, check="quick_check")))
+
     # --- the watch ---------------------------------------------------------------------------------------------------
 
     async def load_watch(self) -> Watermark:

@@ -107,6 +107,20 @@ async def test_a_damaged_database_is_refused(database: Path) -> None:
     assert "damaged" in await refusal(database.parent)
 
 
+async def test_a_large_database_is_looked_over_when_all_else_stands(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gigabyte takes seconds: nobody's webhooks wait for that."""
+    monkeypatch.setattr(schema, "CHECKED_AT_START", 0)
+    async with running(database.parent) as store:
+        assert await store.examine() is None
+    with database.open("r+b") as file:
+        file.seek(-4096, 2)  # a page that nobody reads today
+        file.write(b"\x55" * 4096)
+    async with running(database.parent) as store:
+        assert await store.examine() is not None
+
+
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_text("These are my notes, not a database.\n" * 100)
     assert "not a database" in await refusal(tmp_path)
