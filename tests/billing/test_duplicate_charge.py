@@ -164,6 +164,14 @@ def test_three_charges_are_one_incident_that_names_all_three() -> None:
     assert incident.title.startswith("Charged 3 times")
 
 
+def test_three_automatic_charges_that_waited_for_their_invoices_are_told_of_once() -> None:
+    night = Night()
+    night.deliver(*(charge(at, basil=True, request={"id": None, "idempotency_key": None}) for at in (0, 30, 60)))
+    night.pass_minutes(10)
+    assert [step.state for step in night.steps] == ["opened"]
+    assert night.only("duplicate_charge").title.startswith("Charged 3 times")
+
+
 def test_telling_of_the_same_pair_again_is_nothing_new() -> None:
     night = Night()
     first, second = charge(0), charge(30)

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.detectors.base import NEVER, Detector, Finding, Rules
@@ -180,11 +181,11 @@ class DuplicateCharge(Detector):
         return sorted(found.values(), key=lambda other: (other.at, other.id))
 
     def _report(self, payment: Payment, twins: list[Payment], now: int) -> Finding:
-        for twin in twins:
-            self._reported.first(pair(payment, twin), now)
+        group = sorted((*twins, payment), key=lambda one: (one.at, one.id))
+        for one, other in combinations(group, 2):
+            self._reported.first(pair(one, other), now)
         nearest = min(twins, key=lambda twin: abs(twin.at - payment.at))
         apart_s = abs(payment.at - nearest.at) // SECOND
-        group = sorted((*twins, payment), key=lambda one: (one.at, one.id))
         ids = [one.charge or one.id for one in group]
         price = format_money(payment.amount, payment.currency)
         scope = payment.customer or nearest.customer or f"payer {payment.payer}"
