@@ -128,8 +128,10 @@ def init(arguments: argparse.Namespace) -> int:
     if path.exists():
         raise UserError(f"{path}: exists already; choose another name")
     tenant = arguments.tenant or _ask("A short name for the Stripe account", "main")
-    secret = ask_secret(SIGNING, arguments.secret_from)
     own_token = token(24)
+    if sys.stdin.isatty() and arguments.secret_from is None:  # Stripe gives out the secret for an address only
+        print(f"In Stripe → Developers → Webhooks, add the endpoint https://your.host/webhook/{own_token}.")
+    secret = ask_secret(SIGNING, arguments.secret_from)
     channel = _channel(_webhook(arguments))
     of_service = path.absolute().is_relative_to(SERVICE_CONFIGS)
     text = TEMPLATE.format(
@@ -157,7 +159,7 @@ def init(arguments: argparse.Namespace) -> int:
     print(f"{path} is written; only you may read it.")
     if "console" in channel:
         print("Incidents are told on the daemon's terminal; docs/channels.md has the other ways.")
-    print(f"In Stripe, add the endpoint https://your.host/webhook/{own_token}, in front of {arguments.listen}.")
+    print(f"Its endpoint in Stripe is https://your.host/webhook/{own_token}, in front of {arguments.listen}.")
     print(f"Then: nightdesk {'install-service' if of_service else 'run'} --config {path}")
     return 0
 

@@ -63,10 +63,14 @@ def test_it_asks_for_account_secret_and_where_to_tell(tmp_path: Path) -> None:
     with asked(path, code=0) as terminal:
         terminal.answer("short name", "acme\n")
         terminal.answer("signing secret", "whsec_typed\n")
+        address = terminal.shown.partition("/webhook/")[2].partition(".")[0]  # Stripe makes a secret for an address
         terminal.answer("Where to tell incidents", "https://hooks.slack.com/services/T/B/x\n")
         shown = terminal.rest()
     assert "whsec_typed" not in shown
     settings = load(path)
+    token = settings.billing.tenants[0].token
+    assert token is not None
+    assert token.get_secret_value() == address
     assert settings.billing.tenants[0].webhook_secrets[0].get_secret_value() == "whsec_typed"
     assert [(channel.name, channel.type) for channel in settings.alerts.channels] == [("slack", "slack")]
 
