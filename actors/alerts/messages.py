@@ -10,8 +10,14 @@ from actors.store.records import Incident, Json, Severity
 
 OPENED, UPDATED, RESOLVED = "incident.opened", "incident.updated", "incident.resolved"
 
-ELSEWHERE = frozenset({"first", "links", "since", "currency"})
+ELSEWHERE = frozenset({"first", "links", "since", "currency", "median"})
 """Evidence that has a place of its own in the text, or that the title has shown already, like every amount."""
+
+OBSERVES_NO_COUNT = frozenset(
+    "amount_outlier billing_period_drift mrr_drop negative_invoice plan_downgrade refund_exceeds_charge revenue_drop "
+    "silent_lapse webhook_lag".split()
+)
+"""Signals whose `observed` and `expected` are cents or seconds: the title says them as a person does."""
 
 MOST_NUMBERS = 8
 MOST_LINKS = 3
@@ -154,6 +160,8 @@ def _numbers(incident: Incident) -> list[str]:
     amounts = [value for key, value in evidence.items() if key.endswith("_minor")]  # without their currency: no words
     if list(evidence.values()).count(evidence.get("observed")) > 1:
         del evidence["observed"]  # it is there under its own name
+    if incident.signal in OBSERVES_NO_COUNT:
+        evidence = {key: value for key, value in evidence.items() if key not in ("observed", "expected")}
     elsewhere = {incident.scope, *(link.rpartition("/")[2] for link in incident.evidence.get("links", ()))}
     said = []
     for key, value in evidence.items():
@@ -176,7 +184,11 @@ def _shown(key: str, value: object) -> str:
         case Mapping():
             return ", ".join(f"{name} {count}" for name, count in value.items() if isinstance(count, int | str))
         case _:
-            return f"{value:.4g}" if isinstance(value, float) else str(value)[:LONGEST_VALUE]
+            return _number(value) if isinstance(value, float) else str(value)[:LONGEST_VALUE]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _words(key: str) -> str:

@@ -143,15 +143,18 @@ class RiskDesk(DeskReader):
 
     def _kill_alarm(self, who: str) -> Alarm:
         book = self.book
-        what = f"{who} was stopped" if who else "The account was stopped: everything is being sold"
+        capital = book.accounts.purses[who].capital if who in book.accounts.purses else book.accounts.capital
+        equity = book.equity_of(who) if who in ("", *book.accounts.purses) else None
+        left = "" if equity is None else f"{equity:,.2f} of {capital:,.2f} is left; "
+        limit = f"it had fallen by more than {self._limits.kill_switch_drawdown:.0%} of its capital from its peak"
         return Alarm(
             "kill_switch",
             who or "account",
-            f"{what}: too far below its peak",
+            f"{who or 'The account'} was stopped and is being sold: {left}{limit}",
             Severity.CRITICAL,
             first=f"nightdesk positions shows what is left; once you know why: nightdesk resume{who and ' '}{who}",
             evidence={
-                "equity": round(book.equity_of(who), 2) if who in ("", *book.accounts.purses) else None,
+                "equity": None if equity is None else round(equity, 2),
                 "peak": None if who else round(book.peak, 2),
                 "limit": self._limits.kill_switch_drawdown,
             },

@@ -74,6 +74,16 @@ def test_the_text_answers_what_how_sure_since_when_what_first_and_how_to_acknowl
     ]
 
 
+def test_the_text_shows_no_cents_and_no_powers_of_ten() -> None:
+    seen = replace(
+        anomaly("account", at=START),
+        signal="mrr_drop",
+        evidence={"observed": 18_000, "expected": 22_500, "lost_percent": 20.0, "equity": 73_320.96},
+    )
+    (notification,) = Story(book()).at(START, seen).notifications
+    assert notification.payload["text"].splitlines()[1] == "lost percent 20 · equity 73,320.96"
+
+
 def test_what_the_detector_says_to_do_first_beats_the_general_advice() -> None:
     seen = replace(anomaly(), evidence={"first": "refund ch_2"})
     (notification,) = Story(book()).at(START, seen).notifications
