@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
-from strategies.sessions import DAY, HOUR, MINUTE, SECOND
+from strategies.sessions import DAY, HOUR, MINUTE, SECOND, exchange_dates
 
 Ints = NDArray[np.int64]
 Column = NDArray[np.signedinteger]
@@ -51,9 +51,14 @@ class Series:
 NO_BARS = Series(*(np.zeros(0, np.int64) for _ in NAMES))
 
 
-def joined(first: Series, then: Series) -> Series:
+def places(times: Ints, timeframe: int) -> Ints:
+    """What a symbol has one bar of: a time, or where bars are days an exchange date, however the day is stamped."""
+    return times if timeframe < DAY else exchange_dates(times, timeframe).astype(np.int64)
+
+
+def joined(first: Series, then: Series, timeframe: int) -> Series:
     """Both in order of time; where both have a bar, that of `then`."""
-    kept = first.rows(~np.isin(first.time, then.time))
+    kept = first.rows(~np.isin(places(first.time, timeframe), places(then.time, timeframe)))
     order = np.argsort(np.concatenate((kept.time, then.time)), kind="stable")
     return Series(*(np.concatenate((getattr(kept, name), getattr(then, name)))[order] for name in NAMES))
 

@@ -13,6 +13,7 @@ from strategies.adjustments import Action
 from strategies.bar_files import encode, read_tables
 from strategies.bar_gates import refuse_odd_symbols
 from strategies.bar_store import BarStore, Source
+from strategies.bars import timeframe_text
 from strategies.import_gates import GATES, Batch
 
 LINES = 10  # told of one gate: who has to mend more than that mends them at their source
@@ -59,6 +60,9 @@ def import_bars(
     """
     progress("reading")
     batch = _batch(store, path, feed, timeframe, actions)
+    if near := [f"{batch.locate(row)}: time: {text}" for row, text in islice(import_gates.too_near(batch), LINES + 1)]:
+        length = timeframe_text(batch.timeframe)
+        raise Refused(f"{path}: nothing was imported: these are no bars of {length}", _told(near, "time"))
     said = _said(batch, progress)
     if conflicts := _conflicts(store.actions(), actions):
         said[CHANGED] = [*conflicts, *said.get(CHANGED, ())]
@@ -91,7 +95,9 @@ def _batch(store: BarStore, path: Path, feed: str, length: int | None, actions: 
     symbols, codes = encode(np.concatenate([table.symbol for table in tables]))
     refuse_odd_symbols(tables, symbols, codes)
     time = np.concatenate([table.time for table in tables])
-    timeframe = Batch(tables, symbols, codes, time, length).timeframe
+    timeframe = length or import_gates.length_of(codes, time)
+    if timeframe is None:
+        raise BadInput(f"{path}: how long is a bar? Some of these days are stamped in another way; say --timeframe 1d")
     others = {part.feed for part in store.manifest().parts if part.timeframe == timeframe} - {feed}
     stored, elsewhere = store.opened(feed, timeframe), [store.opened(other, timeframe) for other in sorted(others)]
     return Batch(
@@ -100,7 +106,7 @@ def _batch(store: BarStore, path: Path, feed: str, length: int | None, actions: 
         codes,
         time,
         timeframe,
-        (*store.actions(), *actions),
+        list({(one.symbol, one.date): one for one in (*store.actions(), *actions)}.values()),
         stored.series,
         stored.symbols,
         lambda symbol: [other.series(symbol) for other in elsewhere],

@@ -183,7 +183,7 @@ class BarStore:
 
         def merged(symbol: str) -> Series:
             kept = old.series(columns, symbol)
-            return joined(kept, fresh[symbol]) if symbol in fresh else kept
+            return joined(kept, fresh[symbol], old.timeframe) if symbol in fresh else kept
 
         return merged
 

@@ -66,7 +66,8 @@ async def fetch(
         begins, ends = step.sessions[0].open, step.sessions[-1].close
         async for page in history.pages(step.symbols, timeframe, begins - (OPEN if timeframe >= DAY else 0), ends):
             for symbol, bars in groupby(page, key=lambda bar: bar.symbol):
-                found[symbol] = joined(found.get(symbol, NO_BARS), _series(bars, step.sessions, timeframe))
+                fresh = _series(bars, step.sessions, timeframe)
+                found[symbol] = joined(found.get(symbol, NO_BARS), fresh, timeframe)
         store.add(history.feed, timeframe, found, source)
         count += sum(len(series) for series in found.values())
         done(number)

@@ -14,7 +14,7 @@ from strategies.bar_files import read_bars
 from strategies.bar_import import Imported, Refused, import_actions, import_bars
 from strategies.bar_store import BarStore, Source
 from strategies.bars import COLUMNS
-from strategies.sessions import DAY, MINUTE, sessions_between
+from strategies.sessions import DAY, HOUR, MINUTE, sessions_between
 from strategies.stored_bars import read_store
 
 DAYS = sessions_between(np.datetime64("2024"), np.datetime64("2024")).dates
@@ -40,6 +40,7 @@ def load(
     *,
     name: str = "bars.csv",
     feed: str = "file",
+    timeframe: int | None = None,
     actions: Sequence[Action] = (),
     accept: Sequence[str] = (),
 ) -> Imported:
@@ -47,7 +48,7 @@ def load(
         BarStore(folder / "store"),
         write(folder / name, rows),
         feed=feed,
-        timeframe=None,
+        timeframe=timeframe,
         actions=actions,
         accept=accept,
         at="2024-06-01T00:00:00Z",
@@ -55,12 +56,19 @@ def load(
     )
 
 
-def refused(folder: Path, rows: Sequence[Row], *, feed: str = "file", actions: Sequence[Action] = ()) -> list[str]:
+def refused(
+    folder: Path,
+    rows: Sequence[Row],
+    *,
+    feed: str = "file",
+    timeframe: int | None = None,
+    actions: Sequence[Action] = (),
+) -> list[str]:
     """What the gates said, without the folder; nothing has changed."""
     store = BarStore(folder / "store")
     before = store.manifest()
     with pytest.raises(Refused) as caught:
-        load(folder, rows, feed=feed, actions=actions)
+        load(folder, rows, feed=feed, timeframe=timeframe, actions=actions)
     assert store.manifest() == before
     return [line.removeprefix(f"{folder}/bars.csv:") for line in caught.value.lines]
 
@@ -158,11 +166,28 @@ def test_a_jump_stays_out_unless_a_split_of_that_day_and_size_explains_it(tmp_pa
     assert said.startswith("22: jump: A goes from ")
     assert said.endswith("and no split is known (--actions FILE)")
     day = dt.date.fromisoformat(rows[20][1])
-    for wrong in (Action("A", day, 2.0), Action("B", day, 4.0), Action("A", day + dt.timedelta(days=1), 4.0)):
-        assert refused(tmp_path, split, actions=[wrong]) == [said]
+    assert refused(tmp_path, split, actions=[Action("B", day, 4.0)]) == [said]
+    [wrong] = refused(tmp_path, split, actions=[Action("A", day, 2.0)])
+    assert wrong.endswith(" over a split of 2: is it wrong, or are the prices adjusted already?")
+    late = refused(tmp_path, split, actions=[Action("A", day + dt.timedelta(days=1), 4.0)])
+    assert late[0] == said
+    assert " over a split of 4: " in late[1]
     known = Action("A", day, 4.0)
     assert load(tmp_path, split, actions=[known]).actions == 1
     assert BarStore(tmp_path / "store").actions() == [known]
+    load(tmp_path, split, actions=[known])
+
+
+def test_prices_that_are_adjusted_already_stay_out_beside_their_split(tmp_path: Path) -> None:
+    """They would be divided once more, on read."""
+    rows = walk()
+    day = dt.date.fromisoformat(rows[20][1])
+    [said] = refused(tmp_path, rows, actions=[Action("A", day, 4.0)])
+    assert said.startswith("22: jump: A goes from ")
+    assert said.endswith(" over a split of 4: is it wrong, or are the prices adjusted already?")
+    load(tmp_path, rows[20:], actions=[Action("A", day, 4.0)])
+    [said] = refused(tmp_path, rows[:20])
+    assert said.startswith("21: jump: A goes from ")
 
 
 def test_a_day_that_is_nearly_half_as_much_again_passes(tmp_path: Path) -> None:
@@ -177,6 +202,22 @@ def test_a_jump_from_the_last_bar_of_the_store_is_seen(tmp_path: Path) -> None:
     later = [(symbol, day, close / 4) for symbol, day, close in rows[20:]]
     assert refused(tmp_path, later)[0].startswith("2: jump: A goes from")
     load(tmp_path, rows[20:])
+
+
+def test_a_jump_and_a_gap_before_the_first_bar_of_the_store_are_seen(tmp_path: Path) -> None:
+    rows = walk()
+    load(tmp_path, rows[20:])
+    earlier = [(symbol, day, close * 4) for symbol, day, close in rows[:20]]
+    assert refused(tmp_path, earlier)[0].startswith("21: jump: A goes from")
+    assert refused(tmp_path, rows[:18]) == [f"19: gap: 2 sessions have no bar of A after {rows[17][1]}"]
+    load(tmp_path, rows[:20])
+
+
+def test_what_the_store_has_between_two_new_bars_is_no_gap(tmp_path: Path) -> None:
+    rows = walk()
+    load(tmp_path, rows[10:20])
+    load(tmp_path, [*rows[:10], *rows[20:]])
+    assert len(stored(tmp_path)) == 40
 
 
 def test_a_session_without_a_bar_is_a_gap_and_a_holiday_is_none(tmp_path: Path) -> None:
@@ -205,6 +246,51 @@ def test_other_numbers_for_a_stored_bar_stay_out_and_the_same_bars_again_change_
     ]
     load(tmp_path, other, accept=["changed"])
     assert stored(tmp_path).close[5] == round((rows[5][2] + 0.01) * 10_000)
+
+
+def test_a_day_has_one_bar_however_it_is_stamped(tmp_path: Path) -> None:
+    """At midnight UTC, as here, or with the session's open, as elsewhere."""
+    rows = walk()
+    opens = [(symbol, f"{day}T14:30:00Z", close) for symbol, day, close in rows]
+    twice = [*rows[:1], *opens[:2], *rows[2:]]
+    assert refused(tmp_path, twice, timeframe=DAY) == [
+        "3: duplicate: repeats a bar of this symbol, with the same numbers"
+    ]
+    load(tmp_path, rows)
+    other = [*opens[:5], ("A", opens[5][1], rows[5][2] + 0.01), *opens[6:]]
+    assert refused(tmp_path, other) == [
+        f"7: changed: the store has this bar of A with other numbers (close {rows[5][2]:g})"
+    ]
+    assert refused(tmp_path, [("B", *row[1:]) for row in opens]) == ["2: twin: B has the same bars as A"]
+    load(tmp_path, other, accept=["changed"])
+    assert len(stored(tmp_path)) == 40
+    assert stored(tmp_path).close[5] == round((rows[5][2] + 0.01) * 10_000)
+
+
+def test_two_days_over_a_weekend_are_bars_of_days(tmp_path: Path) -> None:
+    rows = walk()
+    assert (rows[3][1], rows[4][1]) == ("2024-01-05", "2024-01-08")
+    assert load(tmp_path, rows[3:5]).timeframe == DAY
+
+
+def test_bars_that_are_no_longer_than_their_distance_stay_out(tmp_path: Path) -> None:
+    """A length that was said wrongly, or that nobody can know."""
+    path = tmp_path / "bars.csv"
+    lines = [f"A,2024-01-02T{time}Z,5,5,5,5,10" for time in ("14:30", "14:31", "15:31")]
+    path.write_text("\n".join((HEADER, *lines, "")))
+    store = BarStore(tmp_path / "store")
+    with pytest.raises(Refused, match=r"nothing was imported: these are no bars of 1h$") as caught:
+        import_bars(store, path, feed="iex", timeframe=HOUR, actions=(), accept=(), at="", by="")
+    assert caught.value.lines == [f"{path}:3: time: begins 1m after the bar of this symbol before it"]
+    several = [("A", "2024-01-02T14:30:00Z", 5.0), ("A", "2024-01-03", 5.0)]
+    for rows in (several, [*walk(), ("A", f"{DAYS[39]}T05:00:00Z", 50.0)]):
+        with pytest.raises(BadInput, match=r"how long is a bar\? .* --timeframe 1d$"):
+            load(tmp_path, rows)
+
+
+def test_a_price_that_cannot_be_kept_exactly_stays_out(tmp_path: Path) -> None:
+    [said] = refused(tmp_path, [("A", "2024-01-02", 9.5e11)])
+    assert said == "2: open: 950000000000.0000 is too large to be kept"
 
 
 def test_another_split_for_the_same_day_stays_out(tmp_path: Path) -> None:
