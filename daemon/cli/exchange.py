@@ -21,7 +21,12 @@ def register(commands: Commands) -> None:
     exchange.add_argument("--faults", default="", metavar="NAME,…", help="what shall go wrong; help: a list of it all")
     exchange.add_argument("--seed", type=int, default=0, help="of prices, chance and faults (%(default)s)")
     exchange.add_argument("--speed", type=float, default=1.0, help="seconds there in one second here (%(default)g)")
-    exchange.add_argument("--bars", type=Path, metavar="PATH", help="minute bars to play; as for backtest")
+    exchange.add_argument(
+        "--bars",
+        type=Path,
+        metavar="PATH",
+        help="recorded bars to play, as for backtest; longer ones than a minute in minutes",
+    )
     exchange.set_defaults(run=run)
 
 

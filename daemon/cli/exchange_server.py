@@ -11,6 +11,7 @@ from actors.kernel.clock import ScaledClock, WallClock
 from actors.simulated.exchange import wire
 from actors.simulated.exchange.faults import FAULTS, FaultPlan
 from actors.simulated.exchange.generator import Synthetic
+from actors.simulated.exchange.in_minutes import InMinutes
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.simulated.exchange.tape import Recorded, Tape
 from actors.simulated.exchange.ticker import last_open
@@ -36,7 +37,7 @@ def serve(port: int, faults: Sequence[str], seed: int, speed: float, bars: Path 
         raise BadInput("--port: must be between 0 and 65535")
     plan = FaultPlan(faults, seed)
     tape: Tape = _recording(bars) if bars else Synthetic(seed=seed)
-    start = (next(tape.moments()).time if bars else last_open(WallClock().now())) - MINUTE
+    start = (_begin(bars, tape) if bars else last_open(WallClock().now())) - MINUTE
     clock = ScaledClock(start, speed)
     with _bound(port) as sock:
         address = f"{HOST}:{sock.getsockname()[1]}"
@@ -54,11 +55,17 @@ def serve(port: int, faults: Sequence[str], seed: int, speed: float, bars: Path 
     return 0
 
 
-def _recording(path: Path) -> Recorded:
+def _recording(path: Path) -> Tape:
     bars = read_bars(path)
-    if bars.timeframe != MINUTE:
-        raise BadInput(f"{path}: the exchange plays bars of one minute, and these have {bars.timeframe / MINUTE:g}")
-    return Recorded(bars)
+    tape = Recorded(bars)
+    return tape if bars.timeframe == MINUTE else InMinutes(tape)
+
+
+def _begin(path: Path, tape: Tape) -> int:
+    first = next(tape.moments(), None)
+    if first is None:
+        raise BadInput(f"{path}: has no bar in the exchange's hours")
+    return first.time
 
 
 def _bound(port: int) -> socket.socket:

@@ -73,14 +73,27 @@ def test_it_plays_recorded_minutes_from_the_moment_before_they_begin(tmp_path: P
         assert [bar["o"] for bar in found] == list(range(10, 30))
 
 
+def test_daily_bars_are_lived_through_in_minutes(tmp_path: Path) -> None:
+    bars = tmp_path / "daily.csv"
+    rows = ["2026-03-02,10,14,9,13,39000", "2026-03-03,13,15,11,12,78000"]
+    bars.write_text("\n".join(["symbol,time,open,high,low,close,volume", *(f"ACME,{row}" for row in rows), ""]))
+    with exchange("--bars", str(bars), "--speed", "100000") as (_, said, address):
+        assert "2026-03-02T09:29:00-05:00" in said
+        found: list[Any] = []
+        while len(found) < 2 or found[-1]["v"] < 78000:
+            path = "/v2/stocks/bars?symbols=ACME&timeframe=1Day&start=2026-03-01T00:00:00Z"
+            found = ask(address, path)["bars"].get("ACME", [])
+        assert [[bar[key] for key in "ohlcv"] for bar in found] == [[10, 14, 9, 13, 39000], [13, 15, 11, 12, 78000]]
+
+
 def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
-    daily = tmp_path / "daily.csv"
-    daily.write_text("symbol,time,open,high,low,close,volume\nA,2026-03-02,1,1,1,1,1\nA,2026-03-03,1,1,1,1,1\n")
+    sunday = tmp_path / "sunday.csv"
+    sunday.write_text("symbol,time,open,high,low,close,volume\nA,2026-03-01,1,1,1,1,1\n")
     assert refused("--faults", "deef")[0] == 2
     assert refused("--speed", "0") == (2, "nightdesk: --speed: must be more than 0 and at most 100000\n")
-    code, said = refused("--bars", str(daily))
+    code, said = refused("--bars", str(sunday))
     assert (code, said.count("\n")) == (2, 1)
-    assert "bars of one minute" in said
+    assert "no bar in the exchange's hours" in said
     with exchange() as (_, _, address):
         code, said = refused("--port", address.rpartition(":")[2])
         assert (code, said.count("\n")) == (1, 1)
