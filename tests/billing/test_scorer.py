@@ -323,3 +323,33 @@ def test_minutes_slept_through_are_one_tick(tmp_path: Path) -> None:
         assert second - first == 3660 * SECOND
 
     in_a_house(tmp_path, story)
+
+
+def test_the_stored_log_read_again_gives_every_incident_as_people_were_told_of_it(tmp_path: Path) -> None:
+    """Events, ticks, thresholds and operators' words are all in the log: a replay of it is the life itself."""
+
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring():
+            await house.append(charge(0), charge(60), *declines(100, 112))
+        duplicate = next(one for one in await house.incidents() if one.signal == "duplicate_charge")
+        words = {"incident": duplicate.id, "command": "ack"}, {"incident": duplicate.id, "command": "false_positive"}
+        at = START * SECOND
+        async with house.scoring():  # another life
+            await house.store.append(NewEntry(Kind.COMMAND, "acme", at + 200 * SECOND, words[0]))
+            await house.store.append(NewEntry(Kind.CONFIG, "acme", at + 300 * SECOND, {"customer_decline_count": 2}))
+            await house.append(charge(310, failed=True, customer="cus_7"), charge(320, failed=True, customer="cus_7"))
+            await house.store.append(NewEntry(Kind.COMMAND, "acme", at + 400 * SECOND, words[1]))
+            for minute in range(10, 200, 5):
+                await house.store.append(NewEntry(Kind.TICK, DAEMON, at + minute * 60 * SECOND, {}))
+        told = {one.id: one for one in await house.incidents()}
+        assert {one.signal for one in told.values()} == {"duplicate_charge", "decline_spike"}
+        assert told[duplicate.id].false_positive
+        again = Watch(IncidentBook(Routing((Route("ops"),))))
+        found: dict[str, Incident] = {}
+        for entry in await house.store.read_log(0, 1_000):
+            again.apply(entry)
+            found |= {one.id: one for one in again.drain().incidents}
+        assert found == told
+
+    in_a_house(tmp_path, story)
