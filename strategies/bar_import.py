@@ -1,6 +1,6 @@
 """Recorded bars into the store, through the gates; all of them or none."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from config.errors import BadInput
-from strategies import import_gates
+from strategies import bar_gates, import_gates
 from strategies.adjustments import Action
 from strategies.bar_files import encode, read_tables
 from strategies.bar_gates import refuse_odd_symbols
 from strategies.bar_store import BarStore, Source
-from strategies.bars import timeframe_text
+from strategies.bars import RAW_UNITS_PER_DOLLAR, timeframe_text
 from strategies.import_gates import GATES, Batch
+from strategies.sessions import exchange_dates
 
 LINES = 10  # told of one gate: who has to mend more than that mends them at their source
 IMPOSSIBLE = "impossible"
-CHANGED = import_gates.changed.__name__
+CHANGED, JUMP = import_gates.changed.__name__, import_gates.jump.__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,9 @@ def import_bars(
         length = timeframe_text(batch.timeframe)
         raise Refused(f"{path}: nothing was imported: these are no bars of {length}", _told(near, "time"))
     said = _said(batch, progress)
-    if conflicts := _conflicts(store.actions(), actions):
-        said[CHANGED] = [*conflicts, *said.get(CHANGED, ())]
-    if refusing := {gate: lines for gate, lines in said.items() if gate not in accept}:
-        ways = " ".join(f"--accept {gate}" for gate in refusing)
-        raise Refused(
-            f"{path}: nothing was imported; mend it, or, where it is right as it is, import it with {ways}",
-            [line for lines in refusing.values() for line in lines],
-        )
+    for gate, lines in _of_actions(store, actions, (feed, batch.timeframe, batch.symbols)).items():
+        said[gate] = [*lines, *said.get(gate, ())]
+    _refuse(path, said, accept)
     series = {symbol: batch.series(code) for code, symbol in enumerate(batch.symbols)}
     source = Source(str(path.resolve()), at, by, said)
     progress("writing")
@@ -80,12 +76,23 @@ def import_bars(
     return Imported(feed, batch.timeframe, tuple(batch.symbols), bars, len(actions), said)
 
 
-def import_actions(store: BarStore, path: Path, actions: Sequence[Action], accept: Collection[str]) -> None:
-    """Splits and dividends without bars. Raises Refused where the store has others for the same day."""
-    conflicts = _conflicts(store.actions(), actions)
-    if conflicts and CHANGED not in accept:
-        raise Refused(f"{path}: nothing was imported; where it is right, import it with --accept {CHANGED}", conflicts)
-    store.add_actions(actions)
+def import_actions(
+    store: BarStore, path: Path, actions: Sequence[Action], *, accept: Collection[str], at: str, by: str
+) -> Imported:
+    """Splits and dividends without bars; the rest as `import_bars`."""
+    said = _of_actions(store, actions)
+    _refuse(path, said, accept)
+    store.add_actions(actions, Source(str(path.resolve()), at, by, said))
+    return Imported("", 0, (), 0, len(actions), said)
+
+
+def _refuse(path: Path, said: Mapping[str, Sequence[str]], accept: Collection[str]) -> None:
+    if refusing := {gate: lines for gate, lines in said.items() if gate not in accept}:
+        ways = " ".join(f"--accept {gate}" for gate in refusing)
+        raise Refused(
+            f"{path}: nothing was imported; mend it, or, where it is right as it is, import it with {ways}",
+            [line for lines in refusing.values() for line in lines],
+        )
 
 
 def _batch(store: BarStore, path: Path, feed: str, length: int | None, actions: Sequence[Action]) -> Batch:
@@ -128,10 +135,35 @@ def _told(faults: Sequence[str], gate: str) -> list[str]:
     return [*faults[:LINES], *[f"{gate}: there are more such rows"] * (len(faults) > LINES)]
 
 
-def _conflicts(known: Sequence[Action], fresh: Sequence[Action]) -> list[str]:
-    by_day = {(one.symbol, one.date): one for one in known}
-    return [
+def _of_actions(
+    store: BarStore, actions: Sequence[Action], judged: tuple[str, int, Collection[str]] = ("", 0, ())
+) -> dict[str, list[str]]:
+    """What gates say of splits and dividends beside what the store has; the series of `judged` have been looked at."""
+    known = {(one.symbol, one.date): one for one in store.actions()}
+    fresh = [one for one in actions if known.get((one.symbol, one.date)) != one]
+    conflicts = [
         f"{one.symbol} {one.date}: {CHANGED}: the store has split {was.split:g}, dividend {was.dividend:g}"
         for one in fresh
-        if (was := by_day.get((one.symbol, one.date), one)) != one
+        if (was := known.get((one.symbol, one.date)))
     ]
+    said = {CHANGED: conflicts, JUMP: list(_jumps(store, fresh, judged))}
+    return {gate: lines for gate, lines in said.items() if lines}
+
+
+def _jumps(store: BarStore, fresh: Sequence[Action], judged: tuple[str, int, Collection[str]]) -> Iterator[str]:
+    """Splits of which the prices that the store has know nothing, as when they are adjusted already."""
+    for feed, timeframe in sorted({(part.feed, part.timeframe) for part in store.manifest().parts}):
+        opened = store.opened(feed, timeframe)
+        symbols = set(opened.symbols).difference(judged[2] if (feed, timeframe) == judged[:2] else ())
+        for one in fresh:
+            if one.symbol not in symbols or abs(np.log(one.split)) < bar_gates.JUMP:
+                continue
+            series = opened.series(one.symbol)
+            at = int(np.searchsorted(exchange_dates(series.time, timeframe), np.datetime64(one.date)))
+            if 0 < at < len(series):
+                before, after = series.close[at - 1 : at + 1] / RAW_UNITS_PER_DOLLAR
+                if abs(np.log(after / before * one.split)) >= bar_gates.JUMP:
+                    yield (
+                        f"{one.symbol} {one.date}: {JUMP}: the store's {timeframe_text(timeframe)} of {feed} go from"
+                        f" {before:g} to {after:g} over a split of {one.split:g}: is it wrong, or are these adjusted?"
+                    )

@@ -162,11 +162,16 @@ class BarStore:
             told = replace(told, generation=manifest.generation + 1, parts=tuple(parts.values()))
             self._replace(self._with_actions(told, actions))
 
-    def add_actions(self, actions: Sequence[Action]) -> None:
-        """Merge splits and dividends into the store; another one of the same symbol and day is replaced."""
+    def add_actions(self, actions: Sequence[Action], source: Source | None = None) -> None:
+        """Merge splits and dividends into the store; another one of the same symbol and day is replaced.
+
+        A `source` is written down for what was accepted of it.
+        """
         with self._writing():
             manifest = self.manifest()
-            self._replace(self._with_actions(replace(manifest, generation=manifest.generation + 1), actions))
+            sources = (*manifest.sources, source) if source is not None and source.accepted else manifest.sources
+            told = replace(manifest, generation=manifest.generation + 1, sources=sources)
+            self._replace(self._with_actions(told, actions))
 
     def _with_actions(self, manifest: Manifest, actions: Sequence[Action]) -> Manifest:
         if not actions:

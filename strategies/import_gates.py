@@ -265,7 +265,7 @@ def jump(batch: Batch) -> Iterator[Fault]:
         for at in np.flatnonzero(unexplained & (row >= 0)):
             before, after = series.close[at : at + 2] / RAW_UNITS_PER_DOLLAR
             why = (
-                f" over a split of {np.exp(splits[at]):g}: is it wrong, or are the prices adjusted already?"
+                f" over a split of {np.exp(splits[at]):g}: is it wrong, or are these adjusted?"
                 if splits[at]
                 else ", and no split is known (--actions FILE)"
             )

@@ -29,11 +29,15 @@ DOUBTS_SHOWN = 5
 
 
 def store_of(folder: Path | None, config: Path | None) -> BarStore:
-    """The store in this folder; without one, that in the data directory which the config (None: the default) names."""
+    """The store in this folder; without one, that in the data directory which the config (None: the default) names.
+
+    From now on the exchange's days are as its calendar says.
+    """
     if folder is None:
         from config.load import load  # noqa: PLC0415 - pydantic is for those who have not said which folder
 
         folder = load(config).data_dir / BARS
+    CalendarFile(folder).apply()
     return BarStore(folder)
 
 
@@ -79,7 +83,6 @@ def _stored(arguments: argparse.Namespace, store: BarStore) -> Bars:
             as_of = dt.date.fromisoformat(arguments.as_of)
         except ValueError as error:
             raise BadInput(f"--as-of: {arguments.as_of!r} is not a date (YYYY-MM-DD)") from error
-    CalendarFile(store.folder).apply()
     bars = read_store(store, timeframe=arguments.timeframe, feed=arguments.feed)
     return adjusted(bars, store.actions(), arguments.adjust or SPLITS, as_of)
 

@@ -30,10 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     length = None if arguments.timeframe is None else parse_timeframe(arguments.timeframe)
     actions = [] if arguments.actions is None else read_actions(arguments.actions)
     store = store_of(arguments.store, arguments.config)
+    at, by = time_text(WallClock().now()), getpass.getuser()
     with _lines_told(), handing_over(store, arguments.store):
         if arguments.path is None:
-            import_actions(store, arguments.actions, actions, arguments.accept)
-            imported = Imported("", 0, (), 0, len(actions), {})
+            imported = import_actions(store, arguments.actions, actions, accept=arguments.accept, at=at, by=by)
         else:
             imported = import_bars(
                 store,
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
                 timeframe=length,
                 actions=actions,
                 accept=arguments.accept,
-                at=time_text(WallClock().now()),
-                by=getpass.getuser(),
+                at=at,
+                by=by,
                 progress=_show,
             )
     _show("")

@@ -168,7 +168,7 @@ def test_a_jump_stays_out_unless_a_split_of_that_day_and_size_explains_it(tmp_pa
     day = dt.date.fromisoformat(rows[20][1])
     assert refused(tmp_path, split, actions=[Action("B", day, 4.0)]) == [said]
     [wrong] = refused(tmp_path, split, actions=[Action("A", day, 2.0)])
-    assert wrong.endswith(" over a split of 2: is it wrong, or are the prices adjusted already?")
+    assert wrong.endswith(" over a split of 2: is it wrong, or are these adjusted?")
     late = refused(tmp_path, split, actions=[Action("A", day + dt.timedelta(days=1), 4.0)])
     assert late[0] == said
     assert " over a split of 4: " in late[1]
@@ -184,7 +184,7 @@ def test_prices_that_are_adjusted_already_stay_out_beside_their_split(tmp_path: 
     day = dt.date.fromisoformat(rows[20][1])
     [said] = refused(tmp_path, rows, actions=[Action("A", day, 4.0)])
     assert said.startswith("22: jump: A goes from ")
-    assert said.endswith(" over a split of 4: is it wrong, or are the prices adjusted already?")
+    assert said.endswith(" over a split of 4: is it wrong, or are these adjusted?")
     load(tmp_path, rows[20:], actions=[Action("A", day, 4.0)])
     [said] = refused(tmp_path, rows[:20])
     assert said.startswith("21: jump: A goes from ")
@@ -296,13 +296,33 @@ def test_a_price_that_cannot_be_kept_exactly_stays_out(tmp_path: Path) -> None:
 def test_another_split_for_the_same_day_stays_out(tmp_path: Path) -> None:
     store, file = BarStore(tmp_path), tmp_path / "actions.csv"
     old, new = (Action("A", dt.date(2024, 1, 5), split) for split in (4.0, 5.0))
-    import_actions(store, file, [old], accept=[])
-    import_actions(store, file, [old], accept=[])
+    for _ in range(2):
+        import_actions(store, file, [old], accept=[], at="", by="")
     with pytest.raises(Refused) as caught:
-        import_actions(store, file, [new], accept=[])
+        import_actions(store, file, [new], accept=[], at="", by="")
     assert caught.value.lines == ["A 2024-01-05: changed: the store has split 4, dividend 0"]
-    import_actions(store, file, [new], accept=["changed"])
+    import_actions(store, file, [new], accept=["changed"], at="2024-06-01T00:00:00Z", by="ada")
     assert store.actions() == [new]
+    assert store.manifest().sources == (
+        Source(str(file), "2024-06-01T00:00:00Z", "ada", {"changed": caught.value.lines}),
+    )
+
+
+def test_a_split_stays_out_of_which_the_prices_of_the_store_know_nothing(tmp_path: Path) -> None:
+    rows, store = walk(), BarStore(tmp_path / "store")
+    load(tmp_path, rows)
+    split = Action("A", dt.date.fromisoformat(rows[20][1]), 4.0)
+    with pytest.raises(Refused, match=r"--accept jump$") as caught:
+        import_actions(store, tmp_path / "actions.csv", [split], accept=[], at="", by="")
+    with pytest.raises(Refused) as beside:
+        load(tmp_path, walk("B", seed=1), actions=[split])
+    assert beside.value.lines == caught.value.lines
+    said = (
+        f"A {split.date}: jump: the store's 1d of file go from {rows[19][2]:g} to {rows[20][2]:g} over a split of 4: "
+    )
+    assert caught.value.lines[0].startswith(said)
+    others = [Action("A", split.date, 1.2), Action("A", dt.date(2020, 1, 2), 4.0), Action("Z", split.date, 4.0)]
+    import_actions(store, tmp_path / "actions.csv", others, accept=[], at="", by="")
 
 
 def test_who_was_waved_through_is_written_down_with_who_did_it(tmp_path: Path) -> None:

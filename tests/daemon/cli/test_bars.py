@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from config.errors import UserError
 from daemon.cli import main
 from daemon.cli.bar_source import handing_over
 from strategies.bar_store import BarStore
-from strategies.sessions import DAY, sessions_between
+from strategies.sessions import DAY, correct, sessions_between
 from tests.daemon.cli.conftest import HEADER
 
 NIGHTDESK = str(Path(sys.executable).with_name("nightdesk"))
@@ -198,6 +198,27 @@ def test_a_mistake_is_one_line(tmp_path: Path, nightdesk: Nightdesk, arguments: 
     assert said.returncode == 2
     assert said.stderr.startswith(f"nightdesk: {complaint}")
     assert said.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def rules_again() -> Iterator[None]:
+    """Afterwards the exchange's days are as the rules say."""
+    yield
+    correct({})
+
+
+@pytest.mark.usefixtures("rules_again")
+def test_a_day_that_the_brokers_calendar_has_closed_is_no_gap(tmp_path: Path, nightdesk: Nightdesk) -> None:
+    closes = prices(1, 10)
+    file = write(tmp_path / "bars.csv", closes)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:4], *lines[5:]]))
+    assert nightdesk("import-bars", "bars.csv", "--store", "s").returncode == 2
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "calendar.csv").write_text(f"date,open,close\n{DAYS[3]},,\n")
+    assert nightdesk("import-bars", "bars.csv", "--store", "s").returncode == 0
+    status = json.loads(nightdesk("data", "status", "--store", "s", "--json").stdout)
+    assert status["series"][0]["gaps"] == []
 
 
 @pytest.mark.parametrize("files", [1, 4, 8])
