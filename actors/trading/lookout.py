@@ -10,8 +10,7 @@ import anyio
 import structlog
 
 from actors.kernel.clock import SECOND, Clock, monotonic
-from actors.trading.accounts import DUST
-from actors.trading.orders import Orders
+from actors.trading.orders import ROUNDED, Orders
 from actors.trading.ports import AccountState, Broker, Execution, Link, OrderUpdate, Refused, Unreachable
 from actors.trading.reconcile import Difference, differences
 
@@ -29,7 +28,7 @@ RETRY_S = 1.0
 RETRY_MAX_S = 60.0
 LOOKS_TO_BE_SURE = 3
 AGAIN_S = 60.0  # how often the broker and the books are compared while they differ
-MADE_UP_AFTER_S = 60.0
+MADE_UP_AFTER_S = 30.0
 """For so long the executions of an order that is over may be missing; then its average says what happened."""
 
 
@@ -169,7 +168,7 @@ class Lookout:
         lacking = {
             order_id: order
             for order_id, order in self._desk.orders.unfinished.items()
-            if not order.in_flight and order.lacks > DUST
+            if not order.in_flight and order.lacks > ROUNDED
         }
         self._lacking = {order_id: self._lacking.get(order_id, now) for order_id in lacking}
         updates = []

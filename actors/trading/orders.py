@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from actors.kernel.clock import SECOND
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
-from actors.trading.accounts import DUST, Accounts
+from actors.trading.accounts import Accounts
 from actors.trading.journal import decode
 from actors.trading.netting import Wish
 from actors.trading.ports import Execution, OrderReport, OrderUpdate, Side
@@ -27,6 +27,9 @@ from actors.trading.words import (
 
 LOST = "the broker has never seen it"
 """Reason of the rejection that we make up ourselves when nobody knows of an order; the broker may yet."""
+
+ROUNDED = 1e-6
+"""Shares by which the parts of an order may miss its whole: each of them is rounded to nine decimals."""
 
 KNOWN_FOR = 7 * 86_400 * SECOND
 """So long an execution is known as one that was seen; the broker is never asked for older ones."""
@@ -63,7 +66,8 @@ class Sent:
     @property
     def complete(self) -> bool:
         """Over, with every execution known and booked."""
-        return not self.in_flight and self.lacks <= DUST and sum(self.booked.values()) >= self.executed - DUST
+        unbooked = self.executed - sum(self.booked.values())
+        return not self.in_flight and self.lacks <= ROUNDED and unbooked <= ROUNDED
 
     @property
     def finished(self) -> bool:
@@ -127,7 +131,7 @@ class Orders:
         if execution is not None and execution.execution_id not in self.executions:
             # An order does not execute more than it fills: beyond that, we have made up what was never told.
             filled = max(report.filled, order.report.filled if order.report else 0.0)
-            return order.executed + execution.quantity <= filled + DUST
+            return order.executed + execution.quantity <= filled + ROUNDED
         return is_newer(report, order.report)
 
     # --- the fold ----------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_after_every_fault_books_and_broker_agree(tmp_path: Path) -> None:
             over = exchange.now() + BARS * 60_000_000
             until(lambda over=over: True if exchange.now() > over else None)  # type: ignore[misc]
             exchange.faults.lift(fault)
-            until(lambda: agreed(daemon, exchange), patience_s=30)
+            assert until(lambda: agreed(daemon, exchange), patience_s=60), fault
         assert max(Counter(exchange.posts).values()) == 1
         assert all(incident["state"] == "resolved" for incident in daemon.incidents("broker_mismatch"))
         before = len(exchange.posts)
