@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_settings import PydanticBaseSettingsSource, SettingsError
 
 from config.errors import BadInput
 from config.settings import Settings
+from config.types import FORMS
 from config.yaml_file import Tree, read_yaml
 
 
@@ -37,12 +39,13 @@ def unknown_names(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield name, f"no setting has this name{_suggestion((key,))}"
 
 
+OF_A_KEY = re.compile(r"[a-z_]+(\.[a-z_]+)*: ")
+
 IN_PLAIN_WORDS = {
     "missing": "is missing",
     "string_type": "expected text; put it in quotes",
     "tuple_type": "expected a list",
     "model_type": "expected keys and values",
-    "string_pattern_mismatch": "is not of the form expected here (see docs/configuring.md)",
 }
 
 
@@ -54,13 +57,16 @@ def faults(error: ValidationError) -> Iterator[str]:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = f"unknown key{_suggestion(item['loc'])}"
+        if item["type"] == "string_pattern_mismatch":
+            message = f"expected {FORMS[item['ctx']['pattern']]}"
         message = IN_PLAIN_WORDS.get(item["type"], message)
         if item["type"] == "union_tag_invalid":
             message = f"type: expected one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
-        line = f"{where}: {message}" if where else message
-        if line not in seen:
-            seen.add(line)
-            yield line
+        if where:  # a section that finds fault with one of its keys begins with that
+            message = f"{where}{'.' if OF_A_KEY.match(message) else ': '}{message}"
+        if message not in seen:
+            seen.add(message)
+            yield message
 
 
 def _spell(loc: tuple[int | str, ...]) -> str:

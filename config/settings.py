@@ -7,6 +7,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config.paths import default_data_dir, default_socket
 from config.types import (
+    NAME,
+    SYMBOL,
+    TIME_OF_DAY,
     Address,
     Count,
     Currency,
@@ -29,8 +32,9 @@ SIGNALS = frozenset(
 
 Level = Literal["info", "warning", "critical"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,9}([./-][A-Z0-9]{1,4})?$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Symbol = Annotated[str, Field(pattern=SYMBOL)]
+Name = Annotated[str, Field(pattern=NAME)]
+TimeOfDay = Annotated[str, Field(pattern=TIME_OF_DAY)]
 
 
 class Section(BaseModel):
@@ -252,8 +256,8 @@ class Digest(Section):
 class QuietHours(Section):
     """Local hours in which info and warning wait for the digest."""
 
-    start: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    start: TimeOfDay
+    end: TimeOfDay
     timezone: Timezone = "UTC"
 
     @model_validator(mode="after")
@@ -320,7 +324,7 @@ class Risk(Section):
 class Tournament(Section):
     """The overnight contest of the strategies, in exchange time."""
 
-    at: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "02:00"
+    at: TimeOfDay = "02:00"
     enabled: bool = True
 
 
@@ -354,7 +358,8 @@ class Trading(Section):
         if self.broker == "alpaca":
             for key, secret in (("key_id", self.key_id), ("secret_key", self.secret_key)):
                 if secret is None or not secret.get_secret_value().strip():
-                    raise ValueError(f"{key}: is needed (Alpaca → API Keys), as environment variable or credential")
+                    variable = f"NIGHTDESK_TRADING__{key.upper()}"
+                    raise ValueError(f"{key}: is needed (Alpaca → API Keys), as {variable} or as a credential")
         if not self.universe.symbols:
             raise ValueError("universe.symbols: at least one symbol is needed")
         if self.strategies is not None and not self.strategies:

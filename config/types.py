@@ -6,9 +6,23 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+SYMBOL = r"^[A-Z][A-Z0-9]{0,9}([./-][A-Z0-9]{1,4})?$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+TIME_OF_DAY = r"^([01]\d|2[0-3]):[0-5]\d$"
+CURRENCY = "^[a-z]{3}$"
+
+FORMS = {
+    SYMBOL: "a symbol such as AAPL or BRK.B",
+    NAME: "a name of at most 64 letters, digits, dots, - and _",
+    TIME_OF_DAY: "a time such as 22:30",
+    CURRENCY: "a currency such as usd",
+}
+"""What a person calls them."""
 
 
 def seconds(text: Any) -> float:
@@ -30,7 +44,21 @@ def bounded(value: float) -> float:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(seconds), AfterValidator(bounded)]
+def duration(value: float) -> str:
+    """In the largest unit that goes into it: 604800 as 1w, 90 as 90s."""
+    unit = next(unit for unit in "wdhms" if value % UNITS[unit] == 0 or unit == "s")
+    return f"{value / UNITS[unit]:.15g}{unit}"
+
+
+DURATION_SCHEMA = {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*[smhdw]$"}, {"type": "number"}]}
+
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds),
+    AfterValidator(bounded),
+    PlainSerializer(duration, return_type=str, when_used="json"),
+    WithJsonSchema(DURATION_SCHEMA, mode="validation"),
+]
 """Seconds, written as 90s, 5m, 2h or 7d."""
 
 
@@ -59,7 +87,7 @@ Count = Annotated[int, BeforeValidator(whole), Field(ge=1, le=1_000_000)]
 """So many, at least one."""
 
 
-Currency = Annotated[str, BeforeValidator(lambda code: str(code).lower()), Field(pattern="^[a-z]{3}$")]
+Currency = Annotated[str, BeforeValidator(lambda code: str(code).lower()), Field(pattern=CURRENCY)]
 """Three letters, as Stripe writes them; large ones are taken, too."""
 
 

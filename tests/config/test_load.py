@@ -121,7 +121,7 @@ def test_a_tenant_overrides_only_the_rules_it_sets(tmp_path: Path) -> None:
             "alerts: {channels: [{name: x, type: wobhook}]}",
             [
                 (
-                    "nightdesk.yaml: alerts.channels[0]: type: expected one of "
+                    "nightdesk.yaml: alerts.channels[0].type: expected one of "
                     "webhook, console, slack, discord, telegram, email, apprise"
                 )
             ],

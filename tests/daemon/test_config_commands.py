@@ -107,11 +107,21 @@ def test_show_masks_every_secret(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert secret not in shown
 
 
+def test_show_writes_durations_as_the_file_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nightdesk.yaml"
+    path.write_text("retention: {bodies: 36h, log: 90s}\nalerts: {digest: {every: 0.5s}}")
+    assert main(["config", "show", "--config", str(path)]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["retention"], shown["alerts"]["digest"]["every"]) == ({"bodies": "36h", "log": "90s"}, "0.5s")
+
+
 def test_the_schema_knows_every_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert {"billing", "alerts", "trading", "watch", "data_dir"} <= schema["properties"].keys()
     assert schema["additionalProperties"] is False
+    duration = schema["$defs"]["Risk"]["properties"]["stale_after"]
+    assert {kind["type"] for kind in duration["anyOf"]} == {"string", "number"}
 
 
 def test_the_doctor_has_a_remedy_for_what_is_wrong(

@@ -30,23 +30,23 @@ def complaint(folder: Path, capsys: pytest.CaptureFixture[str], trading: str, *o
     [
         (
             SYMBOLS,
-            "trading: key_id: is needed (Alpaca → API Keys), as environment variable or credential",
+            "trading.key_id: is needed (Alpaca → API Keys), as NIGHTDESK_TRADING__KEY_ID or as a credential",
         ),
         (f"{KEYS}, capital_per_strategy: 0", "trading.capital_per_strategy: Input should be greater than 0"),
-        (f"{KEYS}, universe: {{symbols: []}}", "trading: universe.symbols: at least one symbol is needed"),
+        (f"{KEYS}, universe: {{symbols: []}}", "trading.universe.symbols: at least one symbol is needed"),
         (
             f"{KEYS}, universe: {{symbols: [AAPL, AAPL]}}",
             "trading.universe.symbols: AAPL is given twice",
         ),
         (
             f"{KEYS}, universe: {{symbols: [apple]}}",
-            "trading.universe.symbols[0]: is not of the form expected here (see docs/configuring.md)",
+            "trading.universe.symbols[0]: expected a symbol such as AAPL or BRK.B",
         ),
         (
             f"{KEYS}, overlays: [sector_rotation]",
-            "trading: universe.sectors: sector_rotation needs this file, a CSV symbol,sector",
+            "trading.universe.sectors: sector_rotation needs this file, a CSV symbol,sector",
         ),
-        (f"{KEYS}, strategies: []", "trading: strategies: at least one is needed; leave the key out for all ten"),
+        (f"{KEYS}, strategies: []", "trading.strategies: at least one is needed; leave the key out for all ten"),
         (f"{KEYS}, strategies: [breakout_20d, breakout_20d]", "trading.strategies[1]: breakout_20d is given twice"),
         (
             f"{KEYS}, strategies: [{{name: breakout_20d, params: {{entry: 9000}}}}]",

@@ -158,7 +158,7 @@ def test_a_tenant_without_a_secret_waits_for_it(tmp_path: Path, monkeypatch: pyt
         (["register-endpoint", "acme", "--url", "https://x.example"], "tenant acme stands in the config file"),
         (["remove", "nobody"], "no tenant is named 'nobody'; there are: acme"),
         (["add", "acme"], "a tenant named 'acme' exists already"),
-        (["add", "a/b"], "name: is not of the form expected here"),
+        (["add", "a/b"], "name: expected a name of at most 64 letters"),
         (["add", "beta", "--channel", "pager"], "channels: no channel is named 'pager'; there are: ops"),
         (["add", "beta", "--alert", "refund_spike=5"], "alerts.refund_spike: unknown key"),
         (["add", "beta", "--alert", "refund_spike_count=lots"], "alerts.refund_spike_count:"),
