@@ -85,6 +85,8 @@ def adjusted(bars: Bars, actions: Sequence[Action], adjustment: str, as_of: dt.d
         if action.symbol in columns and action.date <= last:
             column = columns[action.symbol]
             before = int(np.searchsorted(bars.dates, np.datetime64(action.date)))
+            if not before or not bars.close[before - 1, column]:
+                continue  # it has no bar before, and nothing to adjust
             shares[:before, column] *= action.split
             if adjustment == ALL and action.dividend:
                 money[:before, column] *= _kept(action, bars.close[:before, column] / bars.price_scale[column])
@@ -93,9 +95,7 @@ def adjusted(bars: Bars, actions: Sequence[Action], adjustment: str, as_of: dt.d
 
 
 def _kept(action: Action, closes: Floats) -> float:
-    """What a dividend leaves of the price. Before its first bar a symbol has none, and no price to lower."""
-    if not closes.size or not closes[-1]:
-        return 1.0
+    """What a dividend leaves of the price."""
     if action.dividend >= closes[-1]:
         raise BadInput(
             f"{action.symbol}: a dividend of {action.dividend:g} on {action.date} is no less than the price"

@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import os
 from itertools import pairwise
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,14 @@ def test_a_small_price_keeps_six_digits() -> None:
 def test_a_dividend_as_high_as_the_price_is_a_mistake() -> None:
     with pytest.raises(BadInput, match=r"a dividend of 50 on .* is no less than the price before it, 50"):
         adjusted(daily([50.0, 50.0]), [Action("A", date(1), dividend=50.0)], "all")
+
+
+def test_a_symbol_that_is_not_yet_there_is_left_alone() -> None:
+    """As of a day before its first bar, a ticker's earlier split and dividend have no prices to change."""
+    raw = daily([10.0, 10.0, 10.0, 10.0], [nan, nan, 20.0, 21.0])
+    actions = [Action("B", date(1), split=2.0, dividend=0.5)]
+    for as_of in (date(1), None):
+        assert dollars(adjusted(raw, actions, "all", as_of), 1) == dollars(adjusted(raw, [], "all", as_of), 1)
 
 
 def test_actions_are_read_as_they_are_written(tmp_path: Path) -> None:
