@@ -302,7 +302,7 @@ class Daemon:
         # What is there now stays: without it in every collection, collecting costs a tenth of the loop less.
         gc.freeze()
         gc.set_threshold(GC_ALLOCATIONS)
-        if not self._settings.billing.tenants:
+        if not self._settings.billing.tenants and not self._settings.trading.enabled:
             log.warning("no_tenants", reason="nobody is watched; nightdesk init writes a first config")
         for key in wiring.without_effect(self._settings):
             log.warning("setting_without_effect", key=key, reason="not in this version")

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
+from pydantic import BaseModel, SecretStr
 
 from actors.billing.signature import TOLERANCE_S
 from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
@@ -42,7 +43,7 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     running, added = _running(settings.control.socket)
     yield Finding("daemon", well=True, says="running" if running else "not running")
     if config is not None:
-        yield _secrecy(config)
+        yield _secrecy(settings, config)
     yield from _tenants(settings, added)
     yield _data_dir(settings.data_dir)
     yield _room(settings.data_dir)
@@ -68,18 +69,36 @@ def _running(path: Path) -> tuple[bool, list[str]]:
     return True, [row["name"] for row in rows if row["source"] == "database"]
 
 
-def _secrecy(config: Path) -> Finding:
-    mode = stat.S_IMODE(config.stat().st_mode)
-    if mode & 0o077:
+def _secrecy(settings: Settings, config: Path) -> Finding:
+    if not stat.S_IMODE(config.stat().st_mode) & 0o077:
+        return Finding("config", well=True, says=f"{config}, readable by its owner alone")
+    text = config.read_text()
+    if any(secret in text for secret in _secrets(settings)):
         return Finding("config", well=False, says=f"others can read the secrets in {config}; chmod 600 {config}")
-    return Finding("config", well=True, says=f"{config}, readable by its owner alone")
+    return Finding("config", well=True, says=f"{config}, which holds no secrets")
+
+
+def _secrets(value: object) -> Iterator[str]:
+    """All that the settings keep to themselves, wherever it is from."""
+    match value:
+        case SecretStr():
+            yield value.get_secret_value()
+        case BaseModel():
+            for _, part in value:
+                yield from _secrets(part)
+        case tuple():
+            for part in value:
+                yield from _secrets(part)
 
 
 def _tenants(settings: Settings, added: list[str]) -> Iterator[Finding]:
     for name in added:
         yield Finding(f"tenant {name}", well=True, says="was added while the daemon ran (nightdesk tenant list)")
     if not settings.billing.tenants and not added:
-        yield Finding("tenants", well=False, says="no tenant is configured; nightdesk init writes a first one")
+        says = (
+            "none, so no billing is watched" if settings.trading.enabled else "none; nightdesk init writes a first one"
+        )
+        yield Finding("tenants", well=settings.trading.enabled, says=says)
     for tenant in settings.billing.tenants:
         what = f"tenant {tenant.name}"
         token = tenant.token.get_secret_value() if tenant.token else None

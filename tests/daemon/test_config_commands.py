@@ -146,6 +146,19 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(
     assert "sk_test_1" not in json.dumps(findings)
 
 
+def test_who_only_trades_is_well_without_tenants_and_with_a_config_that_all_may_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nightdesk.yaml"
+    path.write_text(
+        "data_dir: ./data\nbilling: {listen: '127.0.0.1:0'}\ntrading: {enabled: true, broker: simulated}\n"
+        "alerts: {channels: [{name: terminal, type: console}]}"
+    )
+    path.chmod(0o644)
+    assert main(["doctor", "--config", str(path)]) == 0
+    assert "which holds no secrets" in capsys.readouterr().out
+
+
 def test_the_doctor_looks_whether_somebody_answers_where_each_channel_leads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
