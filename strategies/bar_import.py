@@ -57,9 +57,10 @@ def import_bars(
     """Check every row of a file or folder and merge it into the store. `accept` names gates to pass all the same.
 
     `at` and `by` say when it is imported and who answers for it; `progress` is told what is being done. Raises Refused,
-    and BadInput for what is no file of bars.
+    BadInput for what is no file of bars, and UserError when others are writing.
     """
     progress("reading")
+    judged = store.manifest().generation
     batch = _batch(store, path, feed, timeframe, actions)
     if near := [f"{batch.locate(row)}: time: {text}" for row, text in islice(import_gates.too_near(batch), LINES + 1)]:
         length = timeframe_text(batch.timeframe)
@@ -71,7 +72,7 @@ def import_bars(
     series = {symbol: batch.series(code) for code, symbol in enumerate(batch.symbols)}
     source = Source(str(path.resolve()), at, by, said)
     progress("writing")
-    store.add(feed, batch.timeframe, series, source, actions)
+    store.add(feed, batch.timeframe, series, source, actions, judged)
     bars = sum(len(one) for one in series.values())
     return Imported(feed, batch.timeframe, tuple(batch.symbols), bars, len(actions), said)
 

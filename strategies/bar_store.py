@@ -140,14 +140,18 @@ class BarStore:
         series: Mapping[str, Series],
         source: Source,
         actions: Sequence[Action] = (),
+        judged: int | None = None,
     ) -> None:
         """Merge bars, splits and dividends into the store, all or none; what is new replaces what it had.
 
-        Raises UserError when another process is writing, and where nothing can be written.
+        `judged` is the generation beside which they were found good. Raises UserError when there is another one by now,
+        when another process is writing, and where nothing can be written.
         """
         series = {symbol: bars for symbol, bars in series.items() if len(bars)}
         with self._writing():
             manifest = self.manifest()
+            if judged not in {None, manifest.generation}:
+                raise UserError(f"{self.folder}: other bars have come in meanwhile; try again")
             parts = {part.folder: part for part in manifest.parts}
             olds = {part.period: part for part in manifest.find(feed, timeframe)}
             for period, fresh in _by_period(series, timeframe).items():

@@ -1,13 +1,13 @@
 """What may come into the store: every gate keeps something out that hardly differs from what passes."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from config.errors import BadInput
+from config.errors import BadInput, UserError
 from strategies.adjustments import Action
 from strategies.bar_columns import NO_BARS, Series
 from strategies.bar_files import read_bars
@@ -43,6 +43,7 @@ def load(
     timeframe: int | None = None,
     actions: Sequence[Action] = (),
     accept: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Imported:
     return import_bars(
         BarStore(folder / "store"),
@@ -53,6 +54,7 @@ def load(
         accept=accept,
         at="2024-06-01T00:00:00Z",
         by="ada",
+        progress=progress,
     )
 
 
@@ -291,6 +293,21 @@ def test_bars_that_are_no_longer_than_their_distance_stay_out(tmp_path: Path) ->
 def test_a_price_that_cannot_be_kept_exactly_stays_out(tmp_path: Path) -> None:
     [said] = refused(tmp_path, [("A", "2024-01-02", 9.5e11)])
     assert said == "2: open: 950000000000.0000 is too large to be kept"
+
+
+def test_bars_are_not_let_in_beside_others_than_they_were_compared_with(tmp_path: Path) -> None:
+    """Two imports at once: the second has looked at the store before the first had written."""
+    rows = walk()
+    other = [(symbol, day, close + 0.01) for symbol, day, close in rows]
+
+    def meanwhile(doing: str) -> None:
+        if doing == "writing":
+            load(tmp_path, rows, name="first.csv")
+
+    with pytest.raises(UserError, match="other bars have come in meanwhile; try again"):
+        load(tmp_path, other, progress=meanwhile)
+    assert stored(tmp_path).close[0] == round(rows[0][2] * 10_000)
+    assert " changed: " in refused(tmp_path, other)[0]
 
 
 def test_another_split_for_the_same_day_stays_out(tmp_path: Path) -> None:
