@@ -224,9 +224,7 @@ def main() -> None:
         seconds, seen = run_virtual(lambda: day(Path(folder), symbols))
     print(machine())
     intents = taken["intents"][0] / (WARM_UP + arguments.blocks)
-    print(
-        f"{arguments.symbols} symbols, {len(NAMES)} strategies, {arguments.blocks} blocks, each of {intents:.0f} intents"
-    )
+    print(f"{arguments.symbols} symbols, {len(NAMES)} strategies, {arguments.blocks} blocks of {intents:.0f} intents")
     bare = [percentile(taken["bare"], share) for share in (0.5, 0.99)]
     print(f"a bare commit of a block: p50 {bare[0]:.2f} ms, p99 {bare[1]:.2f} ms")
     print(f"{'figure':<52}{'measured':>10}{'budget':>9}{'ratio':>7}")

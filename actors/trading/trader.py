@@ -206,7 +206,8 @@ class Trader:
         entries = () if decisions is None else self._entries(decisions)
         held_now = self._held_with_a_bar(bars)
         equity = self.book.mark({position.symbol: bars.close[row] / 10_000 for _, position, row in held_now})
-        self.record.mark(bars.time, equity)
+        if self.book.book.capital:
+            self.record.mark(bars.time, equity)
         self._check_kill_switch()
         if self.killed_at is None and not self.halted_by:
             self.wanted |= {symbol: Wanted(score, bars.time) for symbol, score in entries if self._is_free(symbol)}

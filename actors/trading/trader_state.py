@@ -67,7 +67,8 @@ def load(trader: Trader, parts: Parts) -> bool:
         trader.quality = Quality(**saved["quality"])
         for name in _PLAIN:
             setattr(trader, name, saved["plain"][name])
-        trader.wanted = {symbol: Wanted(*one) for symbol, one in saved["wanted"].items()}
+        # The universe may be another by now.
+        trader.wanted = {name: Wanted(*one) for name, one in saved["wanted"].items() if name in trader.symbols}
         trader.exits = Exits(*saved["exits"])
         trader.unsaid = [_decided(one) for one in saved["unsaid"]]
     except (ValueError, KeyError, TypeError):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry
+from actors.trading import trader_state
 from actors.trading.blocks import block_of
 from actors.trading.book import BookError
 from actors.trading.journal import Word, encode
@@ -44,7 +45,13 @@ class Eager(Strategy):
 class Desk:
     """A trader at a broker that keeps no stops; the test is the market, risk and broker."""
 
-    def __init__(self, symbols: Sequence[str] = ("A", "B"), rules: Rules = USUAL, kind: type[Strategy] = Eager) -> None:
+    def __init__(
+        self,
+        symbols: Sequence[str] = ("A", "B"),
+        rules: Rules = USUAL,
+        kind: type[Strategy] = Eager,
+        capital: float = 10_000,
+    ) -> None:
         self.trader = Trader("eager", lambda: kind(symbols), rules, base=MINUTE, timeframe=MINUTE)
         self.board = QuoteBoard()
         self.board.trusted = True
@@ -52,7 +59,8 @@ class Desk:
         self.now = OPEN
         self.seq = 0
         self.fills = 0
-        self.say(Funded("eager", 10_000, 0))
+        if capital:
+            self.say(Funded("eager", capital, 0))
 
     def commit(self, entry: NewDeskEntry) -> None:
         self.seq += 1
@@ -200,6 +208,31 @@ def test_what_missed_its_open_is_not_entered_late() -> None:
     desk.minute({"A": 150})
     [entry] = intents(desk.quoted(A=150))
     assert entry.bar_time == OPEN + MINUTE
+
+
+def test_who_has_no_capital_yet_decides_and_enters_nothing_and_has_no_record() -> None:
+    """The broker is asked what the account holds while bars come already."""
+    desk = Desk(capital=0)
+    desk.minute({"A": 100})
+    assert intents(desk.quoted(A=100)) == []
+    desk.say(Funded("eager", 10_000, desk.now))
+    desk.minute({"A": 100})
+    assert [entry.budget for entry in intents(desk.quoted(A=100))] == [5_000]
+    assert desk.trader.record.equity.tolist() == [10_000]
+
+
+def test_what_was_wanted_of_a_symbol_that_left_the_universe_is_forgotten() -> None:
+    """And what is held of it is still there after the restart, to be sold."""
+    desk = Desk()
+    desk.bought("A", 100)
+    desk.minute({"A": 100, "B": 50})
+    assert desk.trader.wanted.keys() == {"B"}
+    parts = trader_state.save(desk.trader)
+    other = Desk(("C",)).trader
+    assert trader_state.load(other, parts)
+    assert not trader_state.load_strategy(other, parts)
+    assert other.wanted == {}
+    assert [symbol for symbol, _ in other.book.held] == ["A"]
 
 
 def test_a_split_changes_shares_and_prices_and_nothing_else() -> None:
