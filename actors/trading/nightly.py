@@ -75,11 +75,13 @@ class Parity(Actor[Never]):
         last = await self._store.desk.last_seq()
         while entries := await self._store.desk.read(position, PAGE, kinds):
             for entry in entries:
-                found += night.fold(entry)
-                await checkpoint()
+                for differences in night.fold(entry):
+                    found += differences
+                    await checkpoint()
+            await checkpoint()
             position = entries[-1].seq
-        for difference in night.finish():
-            found.append(difference)
+        for differences in night.finish():
+            found += differences
             await checkpoint()
         seq = max(last, position, mark.cursor)
         await self._store.desk.append([], cursor=(READER, seq), parts=_parts(night.replays))

@@ -131,8 +131,11 @@ class Night:
         self._day: list[BarBlock] = []
         self._date: np.datetime64 | None = None
 
-    def fold(self, entry: DeskEntry) -> Iterator[Difference]:
-        """What comes to light with this entry: the differences of the day before, when another begins."""
+    def fold(self, entry: DeskEntry) -> Iterator[list[Difference]]:
+        """What comes to light with this entry: when another day begins, the differences of each strategy.
+
+        Between two strategies the caller may let others run.
+        """
         if entry.damage:
             return
         if entry.kind == DeskKind.BLOCK:
@@ -149,7 +152,7 @@ class Night:
                     if replay.name in warmed.strategies:
                         replay.begin_anew(warmed.until)
 
-    def _block(self, block: BarBlock) -> Iterator[Difference]:
+    def _block(self, block: BarBlock) -> Iterator[list[Difference]]:
         warmed = False
         for replay in self.replays:
             if block.timeframe == replay.timeframe and block.time < replay.warming_until:
@@ -164,12 +167,15 @@ class Night:
         if not self._day or block.time > self._day[-1].time:
             self._day.append(block)
 
-    def finish(self) -> Iterator[Difference]:
+    def finish(self) -> Iterator[list[Difference]]:
         """The day is over."""
+        day, self._day = self._day, []
+        bars: dict[tuple[str, ...], Bars] = {}  # one universe is laid out once
         for replay in self.replays:
             symbols = replay.strategy.shape.symbols
-            yield from replay.show(laid_out(self._day, symbols) if self._day else None)
-        self._day.clear()
+            if day and symbols not in bars:
+                bars[symbols] = laid_out(day, symbols)
+            yield list(replay.show(bars.get(symbols)))
 
 
 def laid_out(blocks: Sequence[BarBlock], symbols: Sequence[str]) -> Bars:
@@ -178,9 +184,13 @@ def laid_out(blocks: Sequence[BarBlock], symbols: Sequence[str]) -> Bars:
     columns = {symbol: column for column, symbol in enumerate(symbols)}
     present = np.zeros(shape, np.bool_)
     grids = {name: np.zeros(shape, np.int64) for name in ("open", "high", "low", "close", "volume")}
+    seen: tuple[str, ...] = ()
+    known, places = np.zeros(0, np.intp), np.zeros(0, np.intp)
     for row, block in enumerate(blocks):
-        known = [n for n, symbol in enumerate(block.symbols) if symbol in columns]
-        places = [columns[block.symbols[n]] for n in known]
+        if block.symbols != seen:  # mostly they are those of the block before
+            seen = block.symbols
+            found = [(n, columns[symbol]) for n, symbol in enumerate(seen) if symbol in columns]
+            known, places = np.array(found, np.intp).reshape(-1, 2).T
         present[row, places] = True
         for name, grid in grids.items():
             grid[row, places] = np.frombuffer(getattr(block, name), np.int64)[known]

@@ -89,7 +89,8 @@ def replay(name: str, bars: Bars) -> Replay:
 
 def found(log: Sequence[DeskEntry], replays: Sequence[Replay], base: int) -> list[Difference]:
     night = Night(replays, base)
-    return [one for entry in log for one in night.fold(entry)] + list(night.finish())
+    told = [differences for entry in log for differences in night.fold(entry)]
+    return [one for differences in [*told, *night.finish()] for one in differences]
 
 
 @pytest.fixture(scope="module")
