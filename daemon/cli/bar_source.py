@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from config.errors import BadInput
-from config.paths import BARS
+from config.paths import BARS, data_dir_of
 from strategies.adjustments import SPLITS, adjusted
 from strategies.bar_files import read_bars
 from strategies.bar_gates import doubts
@@ -33,10 +33,7 @@ def store_of(folder: Path | None, config: Path | None) -> BarStore:
 
     From now on the exchange's days are as its calendar says.
     """
-    if folder is None:
-        from config.load import load  # noqa: PLC0415 - pydantic is for those who have not said which folder
-
-        folder = load(config).data_dir / BARS
+    folder = folder or data_dir_of(config) / BARS
     CalendarFile(folder).apply()
     return BarStore(folder)
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from config.errors import BadInput
+from config.paths import data_dir_of
 from daemon.cli.words import Commands
 
 FASTEST = 100_000
@@ -79,9 +80,8 @@ def demo(arguments: argparse.Namespace) -> int:
 def restore(arguments: argparse.Namespace) -> int:
     """Replace the database by a backup."""
     from actors.store.upkeep import restore as restore_backup  # noqa: PLC0415 - as run
-    from config.load import load  # noqa: PLC0415 - as run
 
-    settings = load(arguments.config)
-    kept = restore_backup(arguments.backup, settings.data_dir)
-    print(f"{settings.data_dir} now holds {arguments.backup}" + (f"; what was there is {kept}" if kept else ""))
+    data_dir = data_dir_of(arguments.config)
+    kept = restore_backup(arguments.backup, data_dir)
+    print(f"{data_dir} now holds {arguments.backup}" + (f"; what was there is {kept}" if kept else ""))
     return os.EX_OK

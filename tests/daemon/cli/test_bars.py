@@ -73,7 +73,7 @@ def test_a_backtest_on_the_store_is_the_backtest_on_the_file(tmp_path: Path, nig
 
 def test_store_as_a_value_is_the_one_in_the_data_directory(tmp_path: Path, nightdesk: Nightdesk) -> None:
     config = tmp_path / "nightdesk.yaml"
-    config.write_text("data_dir: ./data\n")
+    config.write_text("data_dir: ./data\ntrading: {enabled: true}  # its keys are the service's credentials\n")
     write(tmp_path / "bars.csv", prices(1, 60))
     assert nightdesk("import-bars", "bars.csv", "--config", config).returncode == 0
     run = nightdesk("backtest", "breakout_20d", "--bars", "store", "--config", config)
