@@ -86,7 +86,7 @@ def of_tenant(name: str, part: Part, now: int) -> Part:
     """As it would be for a tenant of this name: each has a minute of its own for its hourly looks."""
     named, version, state = part
     if named in ("renewals_missing", "silent_lapse"):
-        state = packed([next_round(name, now), unpacked(state)[1]])
+        state = packed([next_round(f"{name} {named}", now), unpacked(state)[1]])
     return named, version, state
 
 

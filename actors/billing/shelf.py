@@ -18,7 +18,7 @@ class Below(Protocol):
     def states(self) -> Iterator[tuple[str, bytes]]:
         """All records."""
 
-    def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
+    def heads(self, size: int) -> Iterable[tuple[str, bytes]]:
         """Of each, the first so many bytes."""
 
 
@@ -71,12 +71,18 @@ class Shelf:
         """Of each, what is expected of it and when; in no order, and far cheaper than the records."""
         for id_, record in self._open.items():
             yield id_, record.outlook
-        for id_, state in self._at_hand.items():
-            yield id_, Outlook.of(state)
+        heads = [(id_, state[: HEAD.size]) for id_, state in self._at_hand.items()]
         if self.below is not None:
-            for id_, head in self.below.heads(HEAD.size):
-                if not self._above(id_):
-                    yield id_, Outlook.of(head)
+            below = self.below.heads(HEAD.size)
+            heads += below if self._nothing_above else [row for row in below if not self._above(row[0])]
+        if heads:
+            ids, packed = zip(*heads, strict=True)
+            # All at once: there may be 50,000, once an hour, and webhooks wait meanwhile.
+            yield from zip(ids, map(Outlook._make, HEAD.iter_unpack(b"".join(packed))), strict=True)
+
+    @property
+    def _nothing_above(self) -> bool:
+        return not (self._open or self._at_hand or self._gone)
 
     def _above(self, id_: str) -> bool:
         return id_ in self._open or id_ in self._at_hand or id_ in self._gone

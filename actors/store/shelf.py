@@ -67,17 +67,17 @@ class Shelf:
 
     def states(self) -> Iterator[tuple[str, bytes]]:
         """Name and state of each."""
-        return self._all("state")
+        yield from self._all("state")
 
-    def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
+    def heads(self, size: int) -> list[tuple[str, bytes]]:
         """Of each, its name and the first so many bytes of its state."""
-        return self._all(f"substr(state, 1, {size})")
+        return self._all(f"substr(state, 1, {size})").fetchall()
 
-    def _all(self, column: str) -> Iterator[tuple[str, bytes]]:
+    def _all(self, column: str) -> sqlite3.Cursor:
         # A range is a search in the index, as LIKE is not; the semicolon is what follows on the colon.
         query = f"""
             SELECT substr(part, ?), {column} FROM snapshots JOIN tenants ON id = tenant
             WHERE name = ? AND part > ? AND part < ? AND version > 0
         """  # noqa: S608 - the column is one of two written above
         values = len(SHELVED) + 1, self._tenant, SHELVED, SHELVED.replace(":", ";")
-        yield from self._reader.execute(query, values)
+        return self._reader.execute(query, values)

@@ -45,7 +45,7 @@ class RenewalsMissing(LedgerDetector):
         """From the first subscription on there is something to expect."""
         del fact
         if self.due == NEVER:
-            self.due = next_round(self.tenant, now)
+            self.due = next_round(f"{self.tenant} {self.signal}", now)
         return iter(())
 
     def tick(self, now: int) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ class RenewalsMissing(LedgerDetector):
         if missed(self.due, now):
             self.due = now + GRACE
             return
-        self.due = next_round(self.tenant, now)
+        self.due = next_round(f"{self.tenant} {self.signal}", now)
         outlooks = self.ledger.records.outlooks()
         due = sorted(found for id_, outlook in outlooks if (found := renewal(id_, outlook, now // SECOND)))
         absent, expected = longest_absence(due)

@@ -9,9 +9,9 @@ LATE = 300 * SECOND
 GRACE = 3 * HOUR
 
 
-def next_round(tenant: str, now: int) -> int:
-    """The next of the hourly looks; tenants have minutes of their own, so that no minute has them all."""
-    offset = crc32(tenant.encode()) % 60 * 60 * SECOND
+def next_round(whose: str, now: int) -> int:
+    """The next of the hourly looks; each has a minute of its own, so that no minute has them all."""
+    offset = crc32(whose.encode()) % 60 * 60 * SECOND
     return ((now - offset) // HOUR + 1) * HOUR + offset
 
 

@@ -33,7 +33,7 @@ class SilentLapse(LedgerDetector):
     def observe(self, fact: SubscriptionState | InvoiceState, now: int) -> Iterator[Finding]:
         """Has it been paid since, or ended?"""
         if self.due == NEVER:
-            self.due = next_round(self.tenant, now)
+            self.due = next_round(f"{self.tenant} {self.signal}", now)
         if fact.subscription in self._told:
             since = self.ledger.records[fact.subscription].unpaid_since
             if since != self._told[fact.subscription]:
@@ -45,7 +45,7 @@ class SilentLapse(LedgerDetector):
         if missed(self.due, now):
             self.due = now + GRACE
             return
-        self.due = next_round(self.tenant, now)
+        self.due = next_round(f"{self.tenant} {self.signal}", now)
         last_paid, lapsed = 0, []
         for id_, outlook in self.ledger.records.outlooks():
             last_paid = max(last_paid, outlook.paid)
