@@ -48,5 +48,6 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+        size = abs(value)
+        return f"{value:.0f}" if size >= 100 else "0.000" if 0 < size < 0.0005 else f"{value:.3g}"
     return str(value)

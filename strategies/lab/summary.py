@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from strategies.adjustments import ALL, RAW
 from strategies.bars import Bars, timeframe_text
 from strategies.lab.costs import Costs
 from strategies.lab.metrics import Metrics
@@ -46,12 +47,17 @@ def assumption_rows(result: Result, bars: Bars) -> list[tuple[str, str]]:
             f"{int(bars.present.sum()):,} of {timeframe_text(bars.timeframe)}, {bars.dates[0]} to {bars.dates[-1]}",
         ),
         ("symbols", some(result.symbols)),
-        ("feed", f"{bars.feed}, prices {bars.adjustment}{', synthetic' if bars.synthetic else ''}"),
+        ("feed", f"{bars.feed}{' (made up)' if bars.synthetic else ''}, prices {_adjustment(bars.adjustment)}"),
         ("account", f"{money(account.capital)}; {size}{lots}"),
         ("costs", costs_text(result.costs)),
         ("seed", str(result.seed)),
         ("fingerprint", result.fingerprint[:16]),
     ]
+
+
+def _adjustment(text: str) -> str:
+    """`raw`; `adjusted for splits as of 2026-11-20`."""
+    return text if text == RAW else f"adjusted for {text.replace(ALL, 'splits and dividends', 1)}"
 
 
 def costs_text(costs: Costs) -> str:
