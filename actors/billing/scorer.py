@@ -203,13 +203,16 @@ class Scorer(Actor[Committed]):
     async def _snapshot(self, seq: int) -> Snapshot | None:
         now = monotonic()
         due = seq - self._snapshot_seq >= SNAPSHOT_ENTRIES or now - self._snapshot_at >= SNAPSHOT_S
-        if not due or now - self._snapshot_at < self._snapshot_took / SNAPSHOT_SHARE:
+        resting = now - self._snapshot_at < self._snapshot_took / SNAPSHOT_SHARE
+        if (not due or resting) and not self._watch.crowded:
             return None
-        parts = {}
+        parts, took, since = {}, 0.0, now
         for part, state in self._watch.snapshot():
             parts[part] = state
-            await checkpoint()
-        self._snapshot_seq, self._snapshot_at, self._snapshot_took = seq, now, monotonic() - now
+            took += monotonic() - since
+            await checkpoint()  # what others do meanwhile is not the snapshot's time
+            since = monotonic()
+        self._snapshot_seq, self._snapshot_at, self._snapshot_took = seq, now, took
         return Snapshot(seq, parts)
 
     async def _store_findings(self, findings: Findings) -> None:

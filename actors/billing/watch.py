@@ -1,6 +1,7 @@
 """The watch: a pure fold over the log. Equal logs give equal incidents, live, after a restart and in a replay."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -38,6 +39,12 @@ AT_HAND_MAX = 10_000
 
 AWAKE_MAX = 64
 """Tenants, some 5 MB; to wake one takes half a millisecond."""
+
+CROWD = 1_000
+"""Tenants that something happened to since the last snapshot, some 30 MB: none of them can rest before the next."""
+
+TICKED_MAX = 200
+"""Tenants that one tick sees to in some 100 ms, for which webhooks wait; the next sees to the rest."""
 
 INCIDENTS = "incidents"
 """The parts of a snapshot that are the book's."""
@@ -140,9 +147,15 @@ class Watch:
         self._shelf_of = shelf_of  # where the records of a tenant are once a snapshot is committed
         self._tenants: dict[str, TenantWatch] = {}
         self._connected: dict[str, list[str]] = {}  # by tenant, the accounts below it
+        self._stirred: set[str] = set()  # tenants that something happened to since the last snapshot
         self._pasts = Pasts()
         self._now = 0  # log time
         self._due = NEVER
+
+    @property
+    def crowded(self) -> bool:
+        """So many tenants are awake that a snapshot should let them rest: a platform may have thousands of accounts."""
+        return len(self._stirred) > CROWD
 
     @property
     def due(self) -> int:
@@ -209,6 +222,7 @@ class Watch:
             self._incidents.observe(drift, entry.seq)
 
     def _tenant(self, name: str) -> TenantWatch:
+        self._stirred.add(name)
         found = self._tenants.get(name)
         if found is None:
             found = self._tenants[name] = TenantWatch(name)
@@ -283,12 +297,13 @@ class Watch:
     def _tick(self, seq: int) -> None:
         if self._due > self._now:
             return
-        for tenant in self._tenants.values():
-            if tenant.due <= self._now:
-                for finding in tenant.tick(self._now):
-                    if not isinstance(finding, float):
-                        self._report(finding, tenant, seq)
-                tenant.set_due()
+        overdue = (tenant for tenant in self._tenants.values() if tenant.due <= self._now)
+        for tenant in nsmallest(TICKED_MAX, overdue, key=lambda one: (one.due, one.name)):
+            self._stirred.add(tenant.name)
+            for finding in tenant.tick(self._now):
+                if not isinstance(finding, float):
+                    self._report(finding, tenant, seq)
+            tenant.set_due()
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
 
     def _report(self, finding: Anomaly | Over, tenant: TenantWatch, seq: int) -> Anomaly | None:
@@ -342,6 +357,7 @@ class Watch:
         awake = sorted((tenant for tenant in self._tenants.values() if tenant.detectors), key=lambda one: one.heard)
         for tenant in awake[:-AWAKE_MAX]:
             tenant.rest()
+        self._stirred.clear()
 
     def restore(self, parts: Parts, open_incidents: Sequence[Incident]) -> list[tuple[str, str]]:
         """Be as of a snapshot, whatever was before.
@@ -354,6 +370,7 @@ class Watch:
             unread += [part for part, (version, state) in of_tenant if version and not self._load(part, version, state)]
             if len(self._tenants) > AWAKE_MAX and tenant in self._tenants:
                 self._tenants[tenant].rest()
+        self._stirred.clear()
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
         return unread + self._incidents.load(parts, open_incidents)
 

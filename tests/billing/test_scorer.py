@@ -171,6 +171,30 @@ def test_a_snapshot_is_saved_now_and_then_and_started_from(tmp_path: Path) -> No
     in_a_house(tmp_path, story)
 
 
+def test_a_crowd_of_tenants_is_saved_at_once_so_that_it_can_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before a snapshot is due: a platform's endpoint tells of thousands of accounts within a minute."""
+    monkeypatch.setattr("actors.billing.watch.CROWD", 3)
+    monkeypatch.setattr("actors.billing.watch.AWAKE_MAX", 1)
+
+    async def story(house: House) -> None:
+        watch = Watch(IncidentBook(Routing()), house.store.shelf)
+        async with house.alive(lambda: Scorer(house.store, watch, house.clock, house.woken.extend)):
+            project = Projector(bytes(32)).project
+            for number in range(40):
+                one = charge(number, customer=f"cus_{number}")
+                entry = NewEntry(Kind.EVENT, f"acme/acct_{number}", START * SECOND, project(one), event_id=one["id"])
+                await house.store.append(entry)
+                await house.clock.sleep(0.3)
+            with anyio.fail_after(600):
+                await house.store.scored((await house.store.status()).last_seq)
+        assert sum(bool(tenant.detectors) for tenant in watch.tenants.values()) <= 8
+        assert (await house.store.load_watch()).snapshot.seq > 30
+
+    in_a_house(tmp_path, story)
+
+
 def test_an_entry_that_crashes_the_fold_three_times_is_put_aside_and_told(tmp_path: Path) -> None:
     """The entries around it are all scored, once."""
     poison = {"signal": "made_up", "scope": "", "severity": "no such severity", "title": "", "evidence": {}}
