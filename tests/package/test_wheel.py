@@ -26,6 +26,7 @@ READ_AT_RUN_TIME = (
     "systemd/nightdesk.*",
     "systemd/nightdesk.service.d/*.conf",
 )
+UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_it_runs_from_where_pip_put_it(environment: Path) -> None:
     assert run(environment / "bin/python", "-c", where).stdout.count(str(environment)) == len(PACKAGES)
 
 
-@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed")
+@pytest.mark.skipif(UV is None, reason="uv is not installed")
 def test_uv_installs_it_as_a_tool(wheel: Path, tmp_path: Path) -> None:
     """Offline: what it needs is taken for nothing, and the command starts without it."""
     with zipfile.ZipFile(wheel) as archive:
@@ -111,7 +112,7 @@ def test_uv_installs_it_as_a_tool(wheel: Path, tmp_path: Path) -> None:
     assert "aiohttp" in needs
     (tmp_path / "overrides.txt").write_text("".join(f"{need} ; sys_platform == 'never'\n" for need in needs))
     folders = {f"UV_{what}_DIR": str(tmp_path / what) for what in ("TOOL", "TOOL_BIN", "CACHE")}
-    command = ["uv", "tool", "install", "--offline", "--no-index", "--overrides", "overrides.txt", str(wheel)]
+    command = [str(UV), "tool", "install", "--offline", "--no-index", "--overrides", "overrides.txt", str(wheel)]
     environment = {**os.environ, **folders}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
