@@ -37,11 +37,19 @@ def test_all_events_of_one_refund_are_one_refund() -> None:
         assert night.incidents() == []
 
 
-def test_parts_of_one_charge_count_one_by_one_in_any_order() -> None:
+def test_parts_of_one_charge_count_one_by_one_in_any_order_and_come_to_their_total() -> None:
     for order in permutations((1000, 2000, 3000)):
         night = Night(refund_spike_count=3)
         night.deliver(*(refunded(at, "ch_1", total) for at, total in enumerate(order)))
-        assert night.only("refund_spike").evidence["observed"] == 3
+        assert night.only("refund_spike").title == "3 refunds within an hour ($30.00)"
+
+
+def test_a_total_that_comes_between_its_parts_is_no_sum_of_deliveries() -> None:
+    parts = [refund(number, id_=f"re_{number}", charge_id="ch_1", amount=1000) for number in range(3)]
+    for place in range(3):
+        night = Night(refund_spike_count=3)
+        night.deliver(*parts[:place], refunded(5, "ch_1", 3000), *parts[place:], at=10)
+        assert night.only("refund_spike").title == "3 refunds within an hour ($30.00)"
 
 
 def test_a_refund_that_failed_counts_for_nothing() -> None:

@@ -27,14 +27,15 @@ class RefundSpike(Detector):
     """
 
     signal = "refund_spike"
-    version = 3
+    version = 4
     reads: ClassVar = (ChargeState, RefundState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
         super().__init__(tenant, rules)
         self._refunds = Tally(SPAN_S)
         self._surges = Surges(prior_per_day=2.0, prior_days=2.0)
-        self._charges: Recent[tuple[list[str], list[int]]] = Recent(KEEP_US)  # ids of refunds, totals refunded
+        self._charges: Recent[tuple[list[str], list[int], int, int]] = Recent(KEEP_US)
+        # by charge: ids of refunds, totals refunded, sum of the refunds, and how much of it was told
         self._examples = Examples(EXAMPLES_MAX)  # second, event, charge, amount, currency
 
     def observe(self, fact: ChargeState | RefundState, now: int) -> Iterator[Finding]:
@@ -60,20 +61,25 @@ class RefundSpike(Detector):
         charge = fact.charge or fact.payment_intent
         if not charge or (isinstance(fact, ChargeState) and not fact.refunded):
             return None
-        ids, totals = self._charges.get(charge) or ([], [])
+        ids, totals, refunds, told = self._charges.get(charge) or ([], [], 0, 0)
         known = max(len(ids), len(totals))
+        if known >= PARTS_MAX:
+            return None
         if isinstance(fact, RefundState):
-            amount = fact.amount
-            if fact.refund in ids or not fact.counts or known >= PARTS_MAX:
+            if fact.refund in ids or not fact.counts:
                 return None
-            ids = [*ids, fact.refund]
+            ids, refunds = [*ids, fact.refund], refunds + fact.amount
         else:
-            amount = fact.refunded - max((total for total in totals if total < fact.refunded), default=0)
-            if fact.refunded in totals or known >= PARTS_MAX:
+            if fact.refunded in totals:
                 return None
             totals = [*totals, fact.refunded]
-        self._charges.put(charge, (ids, totals), now)
-        return amount if max(len(ids), len(totals)) > known else None
+        amount = None
+        if max(len(ids), len(totals)) > known:
+            # The total may have come before its parts: each amount is what is known of the charge beyond what was told.
+            amount = max(refunds, *totals, told) - told
+            told += amount
+        self._charges.put(charge, (ids, totals, refunds, told), now)
+        return amount
 
     def _by_rule(self, window: Window, at: int) -> Finding:
         measured = {
