@@ -11,7 +11,7 @@ from dataclasses import asdict
 from actors.kernel.clock import WallClock
 from config.errors import BadInput
 from daemon.cli.bar_source import handing_over, store_of, time_text
-from daemon.cli.tables import emit
+from daemon.cli.tables import counted, emit
 from strategies.adjustments import read_actions
 from strategies.bar_import import Imported, Refused, import_actions, import_bars
 from strategies.bars import parse_timeframe, timeframe_text
@@ -73,12 +73,12 @@ def _show(what: str) -> None:
 
 def _tell(imported: Imported, folder: str) -> None:
     if imported.bars:
-        symbols = "1 symbol" if len(imported.symbols) == 1 else f"{len(imported.symbols):,} symbols"
-        bars = f"{imported.bars:,} bars of {timeframe_text(imported.timeframe)}"
-        print(f"{bars} of {symbols} from {imported.feed}: {folder}")
+        bars, symbols = counted(imported.bars, "bar"), counted(len(imported.symbols), "symbol")
+        print(f"{bars} of {timeframe_text(imported.timeframe)} of {symbols} from {imported.feed}: {folder}")
     if imported.actions:
-        print(f"{imported.actions:,} splits and dividends: {folder}")
-    for gate, lines in imported.accepted.items():
-        print(
-            f"{gate}: accepted, and written down: {lines[0]}" + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
-        )
+        print(f"{counted(imported.actions, 'split or dividend', 'splits and dividends')}: {folder}")
+    if imported.accepted:
+        print("accepted, and written down in the store:")
+    for lines in imported.accepted.values():
+        for line in lines:
+            print(f"  {line}")

@@ -135,6 +135,18 @@ def test_a_split_is_adjusted_for_and_the_day_before_it_is_seen_as_it_was(tmp_pat
     assert now == pytest.approx([price / 4 for price in then])
 
 
+def test_each_line_that_was_accepted_is_shown_and_the_rest_counted(tmp_path: Path, nightdesk: Nightdesk) -> None:
+    file = write(tmp_path / "bars.csv", prices(1, 60))
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([lines[0], *(line for line in lines[1:] for _ in range(2))]))
+    shown = nightdesk("import-bars", "bars.csv", "--store", "s", "--accept", "duplicate").stdout.splitlines()
+    assert [len(shown), shown[1], shown[-1]] == [
+        13,
+        "accepted, and written down in the store:",
+        "  duplicate: 50 more such rows",
+    ]
+
+
 def test_what_is_there_is_told_to_people_and_to_scripts(tmp_path: Path, nightdesk: Nightdesk) -> None:
     empty = nightdesk("data", "status", "--store", "s")
     assert (empty.returncode, empty.stdout) == (0, "s: no bars; import some with: nightdesk import-bars PATH\n")
