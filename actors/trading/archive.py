@@ -56,9 +56,9 @@ class Archive(Actor[Never]):
 
     async def _moved(self) -> bool:
         try:
+            splits = await self._note_splits()  # first: bars from after a split that is not known look like a crash
             # Blocks of other lengths than the feed's are made of its bars, or adjusted.
             bars = await move_bars(self._desk, self._bars, self._market.timeframe)
-            splits = await self._note_splits()
             pruned = await self._prune()
         except (StoreUnavailable, UserError, OSError, Unreachable) as error:
             log.warning("archive_postponed", reason=str(error))

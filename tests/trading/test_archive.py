@@ -117,6 +117,17 @@ async def test_a_night_brings_bars_and_splits_and_what_is_old_and_needed_by_nobo
     assert market.troubles == []
 
 
+async def test_bars_wait_until_it_is_known_which_splits_they_come_after(tmp_path: Path) -> None:
+    bars, market = BarStore(tmp_path / "bars"), SlowToAnswer()
+    market.troubles = [Unreachable("not now") for _ in range(9)]
+    async with running(tmp_path) as log:
+        await log.desk.append([NewDeskEntry(DeskKind.BLOCK, OPEN, block(OPEN, {"AAPL": 5}))])
+        with pytest.raises(Morning):
+            await Archive(log.desk, bars, Nights(OPEN, 3), market, SYMBOLS).run()
+    assert len(market.troubles) < 9
+    assert bars.manifest().parts == ()
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_killed_while_moving_it_loses_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
     """A real process appends and moves; it is killed in three nights, and the next move completes the store."""
