@@ -16,7 +16,7 @@ from config.errors import BadInput, UserError
 from config.load import load
 from config.settings import Trading
 from daemon.cli.bar_source import handing_over, store_of, time_text
-from daemon.cli.tables import emit
+from daemon.cli.tables import counted, emit
 from daemon.desk_check import ports, wrong_keys
 from daemon.logs import Logs
 from strategies.bar_store import BarStore, Source
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit({"store": str(store.folder), **told})
     else:
-        what = f"{told['bars']:,} bars of {told['timeframe']} of {len(symbols)} symbols from {told['feed']}"
+        what = f"{told['bars']:,} bars of {told['timeframe']} of {counted(len(symbols), 'symbol')} from {told['feed']}"
         print(f"{what}: {store.folder}" if told["bars"] else f"nothing was missing: {store.folder}")
     return 0
 

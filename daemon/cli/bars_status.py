@@ -7,7 +7,7 @@ from itertools import groupby
 
 from config.errors import BadInput
 from daemon.cli.bar_source import store_of, time_text
-from daemon.cli.tables import emit, show
+from daemon.cli.tables import counted, emit, show
 from strategies.bar_inventory import Holding, inventory
 from strategies.bar_store import BarStore
 
@@ -38,7 +38,7 @@ def _show_feeds(store: BarStore, holdings: Sequence[Holding]) -> None:
     headers = ("feed", "bars of", "symbols", "bars", "from", "to", "sessions missing")
     show(headers, rows, f"{store.folder}: no bars; import some with: nightdesk import-bars PATH")
     if actions := len(store.actions()):
-        print(f"{actions:,} splits and dividends")
+        print(counted(actions, "split or dividend", "splits and dividends"))
 
 
 def _show_series(holdings: Sequence[Holding]) -> None:

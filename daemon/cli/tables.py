@@ -39,6 +39,11 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 bar`, `2,000 bars`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def clock_time(stamp: str | None) -> str:
     """`2026-11-22T02:14:09.120000Z` as `2026-11-22 02:14:09`."""
     return "-" if stamp is None else stamp[:19].replace("T", " ")
