@@ -201,8 +201,8 @@ class Trader:
         decisions = self._advance(block)
         held, leaves = self._order_exits(bars, decisions)
         self._leave_the_universe(block)
-        for symbol in bars.symbols:
-            self.wanted.pop(symbol, None)  # it had its open
+        for symbol in self.wanted.keys() & set(bars.symbols):
+            del self.wanted[symbol]  # it had its open
         entries = () if decisions is None else self._entries(decisions)
         held_now = self._held_with_a_bar(bars)
         equity = self.book.mark({position.symbol: bars.close[row] / 10_000 for _, position, row in held_now})
