@@ -88,6 +88,7 @@ class Story:
             self._say(
                 f"nightdesk listens on {host}:{port}; one second here is {self._speed / 60:g} minutes in the shop.\n"
                 f"Ten strategies trade made-up prices; a trading day takes at least {desk.day_s:.1f} s.\n"
+                f"Ask it, in another terminal: nightdesk status --socket {settings.control.socket}\n"
             )
             with anyio.move_on_after(seconds) as self._shopping:
                 await shop.run()
