@@ -166,7 +166,7 @@ def _numbers(incident: Incident) -> list[str]:
     said = []
     for key, value in evidence.items():
         shown = _shown(key, value)
-        told = value in amounts or shown in elsewhere or (isinstance(value, str) and shown in incident.title)
+        told = value in amounts or shown in elsewhere or (isinstance(value, str | float) and shown in incident.title)
         if shown and not told:
             said.append(f"{_words(key.removesuffix('_s'))} {shown}")
     return said[:MOST_NUMBERS]
