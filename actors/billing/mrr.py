@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from actors.billing.facts import Discount, Item
+from actors.billing.reading import DIGITS
 
 PER_MONTH = {"month": Fraction(1), "year": Fraction(1, 12), "week": Fraction(52, 12), "day": Fraction(365, 12)}
 
@@ -66,6 +67,8 @@ def monthly(rates: tuple[Rate, ...], discounts: tuple[Discount, ...]) -> Monthly
         total += Fraction(rate.unit_amount) * (1 if rate.quantity is None else rate.quantity) * share
     for discount in discounts:
         total = discounted(total, discount, max(shares, default=Fraction(1)))
+    if abs(total) >= 10**DIGITS:
+        return Monthly(0, estimated=True)
     return Monthly(round(total), estimated)
 
 

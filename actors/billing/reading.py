@@ -9,6 +9,9 @@ from actors.kernel.clock import SECOND
 
 DISTANT_S = 253_402_300_800  # the year 10000: times from there on are no times
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DIGITS = 12
+"""Stripe's amounts have at most so many (docs.stripe.com/currencies). Beyond, sums would outgrow 64 bits: no number."""
+
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -53,7 +56,7 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """The number as an integer of at most 64 bits."""
+    """The number as an integer of at most `DIGITS` digits."""
     if value is None:
         return None
     if type(value) is not int:
@@ -61,7 +64,7 @@ def whole(value: object) -> int | None:
         if found is None:
             return None
         value = int(found)
-    return value if -(2**63) <= value < 2**63 else None
+    return value if abs(value) < 10**DIGITS else None
 
 
 def amount(value: object) -> int:

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Routing
+from actors.billing.conventions import CONVENTIONS
 from actors.billing.projection import Projector
+from actors.billing.statement import statements
 from actors.billing.tenant_watch import LEDGER, READERS, unpacked
 from actors.billing.watch import Watch
 from actors.store.records import DAEMON, Incident, Kind, LogEntry, Severity, State
 from tests.billing.night import MINUTE, Night
 from tests.billing.stripe_events import START, Event, charge, event, intent_of, invoice_of, refund
+from tests.billing.subscribers import ended, invoiced, subscribed
 
 
 def one_event(number: int, at: int) -> Event:
@@ -297,6 +300,40 @@ def test_those_whom_one_tick_cannot_see_to_are_seen_to_in_the_next_minutes(monke
     assert again.restore(dict(sorted(parts.items(), reverse=True)), ()) == []
     steps = [(step.state, step.at, step.incident) for step in night.steps[known:]]
     assert read(again, night.log[told:]) == steps
+
+
+@pytest.mark.parametrize("absurd", [10**12 - 1, 10**12, 2**63 - 1, 2**63, -(10**12) + 1, -(2**63), 1e308])
+def test_absurd_numbers_can_be_summed_up_saved_and_read_again(absurd: float) -> None:
+    """Whatever a tenant's events claim, the snapshot of all tenants is still written."""
+    numbers = (
+        "amount amount_refunded quantity unit_amount unit_amount_decimal interval_count total amount_due amount_paid "
+        "days_until_due percent_off amount_off current_period_end"
+    ).split()
+
+    def spoilt(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: absurd if key in numbers else spoilt(one) for key, one in value.items()}
+        return [spoilt(one) for one in value] if isinstance(value, list) else value
+
+    night = Night(refund_spike_count=2, revenue_drop_percent=30, churn_rate_daily=0.05)
+    coupon = {"coupon": {"percent_off": 1, "amount_off": 1, "duration": "forever"}}
+    for number in range(12):
+        at = number * 60
+        told = [
+            charge(at, customer=f"cus_{number % 2}", refunded=1),
+            refund(at, id_=f"re_{number}", charge_id="ch", amount=1),
+        ]
+        told += [intent_of(told[0]), invoice_of(told[0], "invoice.paid", linked=False, id_=f"in_{number}")]
+        told += [subscribed(at, number, days_until_due=1, discount=coupon), invoiced(at, number)]
+        for one in told:
+            one["data"]["object"] = spoilt(one["data"]["object"])
+        night.deliver(*told, at=at)
+    night.deliver(*(ended(1200, number) for number in range(12)), at=1200)
+    night.pass_minutes(26 * 60)
+    for convention in CONVENTIONS.values():
+        made = statements(night.watch.tenants["acme"].ledger, night.now, convention)
+        assert all(abs(one.arr) < 2**63 for one in made)
+    assert fresh().restore(dict(night.watch.snapshot()), ()) == []
 
 
 Held = dict[tuple[str, str], tuple[int, bytes]]
