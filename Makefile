@@ -26,13 +26,15 @@ simulate: $(VENV)/installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 $(VENV)/runs: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: python3-venv is missing; install it with: apt install python3-venv" >&2; exit 1; }
-	$(INSTALL) .
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: python3-venv is missing; install it with: apt install python3-venv" >&2; exit 1; }
+	@echo "make: installs nightdesk and what it needs into $(VENV); a minute or two"
+	@$(INSTALL) .
+	@touch $@
 
 $(VENV)/installed: $(VENV)/runs
-	$(INSTALL) '.[dev]'
-	touch $@
+	@echo "make: installs what the tests need into $(VENV); a minute or two"
+	@$(INSTALL) '.[dev]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
