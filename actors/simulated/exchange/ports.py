@@ -32,7 +32,6 @@ from strategies.sessions import DAY, EARLY_CLOSE, OPEN, sessions_between
 
 HALF_DAY = EARLY_CLOSE - OPEN
 HALTS_KEPT = 100
-AT_ONCE = DAY
 
 
 @frozen
@@ -73,16 +72,17 @@ class SimulatedMarket:
 
     async def history(self, symbols: Collection[str], timeframe: int, start: int, end: int) -> list[Bar]:
         """Raw bars with start <= time < end that are over. Longer ones than its own follow the clock, as Alpaca's."""
-        found: list[Bar] = []
-        for since in range(start, min(end, self._closed_until), AT_ONCE):
-            found += self.complete(list(symbols), since, min(since + AT_ONCE, end))
-            await io_sleep(0)  # years of many symbols take seconds to make, and others want to live
-        if timeframe == self.timeframe:
-            return found
         over = self._closed_until - 1 + self.timeframe
-        each = (longer(iter([bar for bar in found if bar.symbol == symbol]), timeframe) for symbol in symbols)
-        together = (bar for bars in each for bar in bars if bar.time + timeframe <= over)
-        return sorted(together, key=lambda bar: (bar.time, bar.symbol))
+        found: list[Bar] = []
+        # No session crosses midnight in Greenwich, so no bar does either: each day is put together on its own.
+        for midnight in range(start // DAY * DAY, min(end, self._closed_until), DAY):
+            for symbol in symbols:
+                bars = self.complete([symbol], max(start, midnight), min(midnight + DAY, end))
+                if timeframe != self.timeframe:
+                    bars = [bar for bar in longer(iter(bars), timeframe) if bar.time + timeframe <= over]
+                found += bars
+                await io_sleep(0)  # years of many symbols take minutes to make, and others want to live
+        return sorted(found, key=lambda bar: (bar.time, bar.symbol))
 
     def complete(self, symbols: Sequence[str], start: int, end: int) -> list[Bar]:
         """Bars of its own length with start <= time < end that are over, by time."""
