@@ -26,7 +26,7 @@ class Statement:
     currency: str
     mrr: int = 0
     subscriptions: int = 0
-    estimated: int = 0  # of the subscriptions, those with a price that is tiered or of an unknown interval
+    estimated: int = 0  # subscriptions with a price that is tiered or of an unknown interval, worth more than is known
     leaving: int = 0  # of the MRR, what is canceled for the end of its period
     payers: set[str] = field(default_factory=set)  # the customers with a subscription that recurs
     gross_churn: float | None = None  # churn and contraction of 30 days
@@ -58,10 +58,12 @@ def statements(ledger: Ledger, at: int, convention: Convention = STRIPE) -> list
     for id_, record in ledger.records.items():
         its = [step for step in record.movements(id_, convention) if step.at <= at]
         steps += its
+        versions = lasting(record.versions)
+        known = bisect_right(versions, at, key=lambda version: version.at)
         if its and (amount := sum(step.amount for step in its if step.currency == its[-1].currency)):
-            versions = lasting(record.versions)
-            known = bisect_right(versions, at, key=lambda version: version.at)
             stand(made, amount, its[-1].currency, versions[max(0, known - 1)])
+        elif known and (version := versions[known - 1]).estimated and version.status in convention.counted:
+            made.setdefault(version.currency, Statement(version.currency)).estimated += 1
     for step in sorted(of_customers(steps) if convention.by_customer else steps):
         if step.at >= at - MONTHS_US:
             one = made.setdefault(step.currency, Statement(step.currency))

@@ -66,6 +66,20 @@ def test_a_coupon_for_ever_lowers_it_for_all(convention: Convention) -> None:
     assert usd(kept(subscribed(0, 1, **coupon(50, "forever"))), convention, day=400).mrr == 1500
 
 
+@EVERY
+def test_a_subscription_whose_price_is_tiered_is_counted_as_estimated_though_it_counts_nothing(
+    convention: Convention,
+) -> None:
+    price = {"id": "p", "billing_scheme": "tiered", "unit_amount": None, "currency": "usd"}
+    tiered: dict[str, Any] = {
+        "items": {"data": [{"quantity": 5, "price": price | {"recurring": {"interval": "month"}}}]}
+    }
+    ledger = kept(subscribed(0, 1, **tiered), subscribed(0, 2), ended(5 * DAY, 1, **tiered))
+    one = usd(ledger, convention, day=1)
+    assert (one.mrr, one.subscriptions, one.estimated) == (3000, 1, 1)
+    assert usd(ledger, convention, day=6).estimated == 0
+
+
 @pytest.mark.parametrize(("convention", "after_month"), [(STRIPE, 3000), (CHARTMOGUL, 3000), (BAREMETRICS, 0)])
 def test_who_is_past_due_for_a_month_has_churned_or_not(convention: Convention, after_month: int) -> None:
     late = subscribed(5 * DAY, 1, kind="updated", status="past_due")
