@@ -267,7 +267,11 @@ class Daemon:
                 tasks.start_soon(self._obey_signals)
             tasks.start_soon(self._announce, ready)
             try:
-                with Watchdog(self._quarantine, [actor.name for actor in self._supervisor.status()]):
+                actors = [actor.name for actor in self._supervisor.status()]
+                # Not in a test's process, and where systemd watches it is systemd that ends us.
+                ours = obey_signals and systemd.watchdog_interval() is None
+                give_up = systemd.start_anew if ours else None
+                with Watchdog(self._quarantine, actors, give_up=give_up):
                     await self._supervisor.run()
             finally:
                 tasks.cancel_scope.cancel()

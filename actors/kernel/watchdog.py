@@ -4,10 +4,12 @@ import asyncio
 import sys
 import threading
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Self
 
+HOPELESS = 5
+"""So many times `blocked_s` without a sign of life, and the loop does not come back."""
 FRAMES = 6
 """Innermost places that are told of an actor that blocks the loop."""
 
@@ -49,14 +51,23 @@ class Quarantine:
 class Watchdog:
     """A thread that asks the running loop for a sign of life.
 
-    Without one for `blocked_s`, the actor whose task is running goes into quarantine for the next life of the process;
-    to end this one is systemd's part. A loop that comes back after all releases it.
+    Without one for `blocked_s`, the actor whose task is running goes into quarantine for the next life of the process.
+    A loop that comes back after all releases it. One that does not is the end of this life: `give_up` is called in the
+    thread; None: systemd's watchdog sees to that.
     """
 
-    def __init__(self, quarantine: Quarantine, actors: Collection[str], *, blocked_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        quarantine: Quarantine,
+        actors: Collection[str],
+        *,
+        blocked_s: float = 5.0,
+        give_up: Callable[[], object] | None = None,
+    ) -> None:
         self._quarantine = quarantine
         self._actors = actors
         self._blocked_s = blocked_s
+        self._give_up = give_up
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -79,8 +90,13 @@ class Watchdog:
                 task = asyncio.current_task(self._loop)
                 if task is not None and task.get_name() in self._actors:
                     self._quarantine.add(task.get_name(), self._place())
-                    alive.wait()
+                    self._wait_or_give_up(alive)
                     self._quarantine.release(task.get_name())
+
+    def _wait_or_give_up(self, alive: threading.Event) -> None:
+        if self._give_up is not None and not alive.wait(HOPELESS * self._blocked_s):
+            self._give_up()
+        alive.wait()
 
     def _place(self) -> str:
         """Where the loop's thread is at this moment, from the inside out."""

@@ -69,6 +69,33 @@ def test_a_spinning_actor_is_named_while_it_spins_and_released_when_it_recovers(
     assert f"{__file__}:{Spinner.receive.__code__.co_firstlineno + 1}" in places[0]
 
 
+def test_a_loop_that_does_not_come_back_is_given_up_with_its_actor_in_quarantine(tmp_path: Path) -> None:
+    quarantine, box, spin = Quarantine(tmp_path / "quarantine"), block(8), threading.Event()
+    at_the_end: list[list[str]] = []
+
+    def give_up() -> None:
+        at_the_end.append(quarantine.names())
+        spin.set()
+
+    async def story() -> None:
+        running = Supervisor(
+            supervisor("root", Strategy.ONE_FOR_ONE, child("spinner", Spinner, mailbox=box)),
+            clock=WallClock(),
+            rng=chance(0),
+            quarantine=quarantine,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(running.run())
+            await running.ready.wait()
+            with Watchdog(quarantine, {"spinner"}, blocked_s=0.02, give_up=give_up):
+                await box.ask(spin, timeout=10)
+            running.stop()
+
+    with real_loop() as runner:
+        runner.run(story())
+    assert at_the_end == [["spinner"]]
+
+
 def test_a_loop_blocked_by_nobody_we_know_accuses_nobody(tmp_path: Path) -> None:
     quarantine = Quarantine(tmp_path / "quarantine")
 
