@@ -26,6 +26,7 @@ INCIDENTS_MAX = 20_000
 """The newest; years of them for a business that is well."""
 ID_MAX = 2**63
 ANSWER_WITHIN_S = 10.0
+LOOK_S = 0.1
 
 
 class Staff(Protocol):
@@ -251,7 +252,7 @@ class Office:
         return {"level": level}
 
     async def test_alert(self, body: Row, uid: int) -> Row:
-        """One message to the named channel, or to each."""
+        """One message to the named channel, or to each; `errors` says which did not take it at once, and why."""
         del uid
         wanted = body.get("channel")
         if wanted is not None and wanted not in self._channels:
@@ -260,7 +261,16 @@ class Office:
         messages = [test_message(channel, now) for channel in self._channels if wanted in (None, channel)]
         await self._store.enqueue(messages)
         self._wake(message.channel for message in messages)
-        return {"channels": [message.channel for message in messages]}
+        outcomes = await self._outcomes([message.key for message in messages])
+        late = f"no answer within {ANSWER_WITHIN_S:g} s; it is tried on"
+        errors = {name: late if error is None else error for name, error in outcomes.items() if error != ""}
+        return {"channels": [message.channel for message in messages], "errors": errors}
+
+    async def _outcomes(self, keys: list[str]) -> dict[str, str | None]:
+        until = monotonic() + ANSWER_WITHIN_S
+        while None in (outcomes := await self._store.outcomes(keys)).values() and monotonic() < until:
+            await self._clock.sleep(LOOK_S)
+        return outcomes
 
     async def backup(self, body: Row, uid: int) -> Row:
         """Copy the database to an absolute path."""

@@ -1,7 +1,7 @@
 """The outbox: notifications that must reach people, committed together with their cause and delivered from here."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -134,6 +134,19 @@ def settle(
         """,
         (state, attempts, at, not_before, error, notification),
     )
+
+
+def outcomes(connection: sqlite3.Connection, keys: Sequence[str]) -> dict[str, str | None]:
+    """Channel → what came of these messages: "" where it has arrived, else why not; None while nobody has tried."""
+    marks = ", ".join("?" * len(keys))
+    rows = connection.execute(
+        f"SELECT channel, state, attempts, error FROM outbox WHERE key IN ({marks})",  # noqa: S608 - question marks
+        keys,
+    )
+    return {
+        channel: "" if state == Delivery.DELIVERED else error if attempts else None
+        for channel, state, attempts, error in rows
+    }
 
 
 def undelivered(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:

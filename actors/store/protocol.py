@@ -84,6 +84,9 @@ class Store(Protocol):
     async def enqueue(self, notifications: Sequence[NewNotification]) -> None:
         """Put messages that belong to no incident (digest, test) into the outbox."""
 
+    async def outcomes(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """Channel → what came of these messages: "" where it has arrived, else why not; None while nobody has tried."""
+
     async def due(self, channel: str, now: int, limit: int) -> list[Notification]:
         """Pending notifications of a channel whose time has come, oldest first."""
 

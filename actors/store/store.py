@@ -342,6 +342,10 @@ class SqliteStore(Actor[Request]):
         """As `Store`."""
         await self._change(partial(outbox.enqueue, notifications=notifications))
 
+    async def outcomes(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """As `Store`."""
+        return await self._read(partial(outbox.outcomes, keys=keys))
+
     async def due(self, channel: str, now: int, limit: int) -> list[Notification]:
         """As `Store`."""
         return await self._read(partial(outbox.due, channel=channel, now=now, limit=limit))

@@ -196,13 +196,17 @@ def backup(arguments: argparse.Namespace) -> int:
 
 
 def test_alert(arguments: argparse.Namespace) -> int:
-    """Send a test message."""
+    """Send a test message. Exit 1 where a channel does not take it."""
     answer = connect(arguments).post("/test-alert", {"channel": arguments.channel})
     if arguments.json:
         emit(answer)
     else:
-        print("sent to: " + (", ".join(answer["channels"]) or "no channel is configured"))
-    return 0
+        sent = [name for name in answer["channels"] if name not in answer["errors"]]
+        if sent or not answer["channels"]:
+            print("sent to: " + (", ".join(sent) or "no channel is configured"))
+        for name, error in answer["errors"].items():
+            print(f"nightdesk: alerts.channels: {name}: {error}", file=sys.stderr)
+    return 1 if answer["errors"] else 0
 
 
 def loglevel(arguments: argparse.Namespace) -> int:

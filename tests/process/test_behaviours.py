@@ -245,6 +245,13 @@ def test_a_test_alert_reaches_the_channel(ready: RunningDaemon) -> None:
     until(lambda: [body for body in ready.sink.all if body["kind"] == "test"] or None)
 
 
+def test_a_test_alert_that_does_not_arrive_says_why(tmp_path: Path) -> None:
+    with running(tmp_path) as daemon:
+        daemon.sink.behave = lambda: 404
+        code, said = nightdesk("test-alert", "ops", "--socket", daemon.socket)
+    assert (code, said) == (1, ["nightdesk: alerts.channels: ops: HTTP 404"])
+
+
 def test_the_log_level_changes_while_it_runs(ready: RunningDaemon) -> None:
     assert nightdesk("loglevel", "debug", "--socket", ready.socket)[0] == 0
     assert nightdesk("restart", "billing.ticker", "--socket", ready.socket)[0] == 0
