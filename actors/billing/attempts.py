@@ -33,7 +33,7 @@ class Attempts:
         self.due = NEVER
         self._seen = Seen(KEEP_US)
         self._latest: deque[Row] = deque()  # arrival, when, and what an invoice would know
-        self._told: dict[object, Row] = {}  # the latest of these, by sign
+        self._told: dict[object, list[Row]] = {}  # the same by sign
         self._waiting: list[tuple[int, InvoiceAttempt]] = []
 
     def admit(self, fact: Fact, now: int) -> Fact:
@@ -52,11 +52,13 @@ class Attempts:
     def _tell(self, row: Row) -> None:
         self._latest.append(row)
         for sign in signs(*row[2:]):
-            self._told[sign] = row
+            self._told.setdefault(sign, []).append(row)
 
     def _forget(self, row: Row) -> None:
         for sign in signs(*row[2:]):
-            if self._told.get(sign) is row:
+            rows = self._told[sign]
+            del rows[0]  # as told in order, it is the first
+            if not rows:
                 del self._told[sign]
 
     def tick(self, now: int) -> Iterator[Attempt]:
@@ -64,11 +66,11 @@ class Attempts:
         ready = [fact for until, fact in self._waiting if until <= now]
         self._waiting = self._waiting[len(ready) :]
         self.due = self._waiting[0][0] if self._waiting else NEVER
-        told = dict(self._told) if ready else {}  # as it is now: what is yielded is told in its turn
-        for fact in ready:
+        # Before the first is yielded, for it is told then, and nobody's word about the next.
+        alone = [fact for fact in ready if not self._told_of(fact)]
+        for fact in alone:
             key = f"{fact.invoice}#{fact.number}{'+' if fact.succeeded else '-'}"
-            told_at = [told[sign][1] for sign in signs(*known_to_invoice(fact)) if sign in told]
-            if key not in self._seen and all(abs(at - fact.at) > INVOICE_WAIT_US for at in told_at):
+            if key not in self._seen:
                 yield Attempt(
                     fact.at,
                     fact.event,
@@ -86,6 +88,11 @@ class Attempts:
                     idempotency_key="",
                     automatic=True,
                 )
+
+    def _told_of(self, fact: InvoiceAttempt) -> bool:
+        """By a charge or payment intent, at about that time."""
+        rows = (row for sign in signs(*known_to_invoice(fact)) for row in self._told.get(sign, ()))
+        return any(abs(row[1] - fact.at) <= INVOICE_WAIT_US for row in rows)
 
     def set_back(self, now: int, by: int) -> None:
         """As with detectors."""
