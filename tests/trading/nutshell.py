@@ -11,6 +11,7 @@ from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.tape import Moment, Recorded
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind, NewDeskEntry
 from actors.trading.blocks import block_of
+from actors.trading.book import DUST
 from actors.trading.journal import Word, encode
 from actors.trading.ports import Order, OrderUpdate, Quote
 from actors.trading.quotes import QuoteBoard
@@ -22,6 +23,7 @@ from strategies.base import Strategy
 from strategies.lab.chance import run_key
 from strategies.lab.costs import Costs
 from strategies.lab.fills import Market
+from strategies.lab.plain import PlainBacktest
 from strategies.lab.result import Account, as_columns
 from strategies.lab.trades import Reason, Trades
 
@@ -166,3 +168,16 @@ def closed_out(trader: Trader, bars: Bars, costs: Costs, run: int) -> tuple[Trad
     if equity:
         equity[-1] = book.mark(trader.book.closes)
     return as_columns(trades), equity
+
+
+def leaves_dust(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed: int) -> bool:
+    """Whether the backtest somewhere keeps a rest that only the rounding of sums has left, 0.00000000000001 shares.
+
+    It occupies a place until the next bar takes it. No broker knows such a position, so live there is none.
+    """
+    run = PlainBacktest(bars, account, costs, run_key(seed, strategy.name, strategy.values[0]))
+    for row in range(len(bars)):
+        run.bar(row, strategy.advance(bars.block(row, row + 1)), 0)
+        if any(position.quantity <= DUST for position in run.book.positions.values()):
+            return True
+    return False

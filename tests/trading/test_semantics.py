@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
@@ -19,7 +19,7 @@ from strategies.lab.plain import plain_backtest
 from strategies.lab.result import Account, as_columns
 from strategies.lab.trades import Trades
 from tests.strategies.lab.test_engines_agree import random_account, random_bars, random_costs, random_script
-from tests.trading.nutshell import Nutshell, closed_out, played, trader_of
+from tests.trading.nutshell import Nutshell, closed_out, leaves_dust, played, trader_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 CENT = 0.005
@@ -33,6 +33,7 @@ def assert_same_trades(ours: Trades, theirs: Trades) -> None:
 
 
 def compare(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed: int) -> Nutshell:
+    assume(not leaves_dust(type(strategy)(bars.symbols, strategy.values[:1]), bars, account, costs, seed))
     live = played(strategy, bars, account, costs, seed)
     [lab] = plain_backtest(type(strategy)(bars.symbols, strategy.values[:1]), bars, account, costs, seed)
     run = run_key(seed, strategy.name, strategy.values[0])
