@@ -48,9 +48,10 @@ async def examine(trading: Trading) -> list[Problem]:
     """What stands in the way; empty: nothing. Imports alpaca-py."""
     if (wrong := wrong_keys(trading)) is not None:
         return [wrong]
-    market, broker = ports(trading, WallClock(), CHECK_S)
+    clock = WallClock()
+    market, broker = ports(trading, clock, CHECK_S)
     try:
-        return await problems(broker, market, trading.universe.symbols)
+        return await problems(broker, market, trading.universe.symbols, clock)
     finally:
         broker.close()
         market.close()

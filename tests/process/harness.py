@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -241,10 +241,10 @@ def until(probe: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
     return found
 
 
-def nightdesk(*arguments: str | Path) -> tuple[int, list[str]]:
+def nightdesk(*arguments: str | Path, program: Sequence[str] = ("daemon",)) -> tuple[int, list[str]]:
     """Run a command; exit code, and the lines on stderr (on stdout where there are none)."""
     done = subprocess.run(
-        [sys.executable, "-m", "daemon", *map(str, arguments)],
+        [sys.executable, "-m", *program, *map(str, arguments)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from actors.kernel.clock import Clock, WallClock
 from actors.simulated.exchange.faults import FaultPlan
 from actors.trading.alpaca.broker import AlpacaBroker
 from actors.trading.alpaca.check import keys_of_the_other_kind, problems
@@ -10,10 +11,10 @@ from actors.trading.alpaca.sdk import Keys
 from tests.trading.exchanges import KEYS, SYMBOLS, World, over_alpaca
 
 
-async def said(world: World, symbols: tuple[str, ...] = SYMBOLS) -> list[str]:
+async def said(world: World, symbols: tuple[str, ...] = SYMBOLS, clock: Clock | None = None) -> list[str]:
     assert isinstance(world.broker, AlpacaBroker)
     assert isinstance(world.market, AlpacaMarket)
-    return [str(problem) for problem in await problems(world.broker, world.market, symbols)]
+    return [str(problem) for problem in await problems(world.broker, world.market, symbols, clock or world.clock)]
 
 
 async def test_nothing_is_said_when_all_is_well() -> None:
@@ -43,12 +44,19 @@ async def test_symbols_that_are_not_traded_are_named() -> None:
     assert line == "trading.universe.symbols: Alpaca does not trade NOPE, WHAT; take them out"
 
 
+async def test_a_clock_that_is_not_the_exchanges_is_told_and_may_pass() -> None:
+    async with over_alpaca(FaultPlan()) as world:
+        [line] = await said(world, clock=WallClock())
+    assert line.startswith("trading: this machine's clock is ")
+    assert line.endswith(" s ahead of the exchange's: bars come too late to trade on; set it")
+
+
 async def test_a_host_that_cannot_be_reached_is_named_with_its_key(unused_tcp_port: int) -> None:
     """Given up on after some time, in which it might have come back."""
     broker = AlpacaBroker(KEYS, f"http://127.0.0.1:{unused_tcp_port}", deadline_s=0.2, insist_s=0.5)
     market = AlpacaMarket(KEYS, "iex", None, broker.host)  # type: ignore[arg-type]  # it is not asked anything
     try:
-        [problem] = await problems(broker, market, SYMBOLS)
+        [problem] = await problems(broker, market, SYMBOLS, WallClock())
     finally:
         broker.close()
         market.close()

@@ -148,6 +148,10 @@ class AlpacaBroker:
         """Its money."""
         return reading.account(await self.host.get("/account"))
 
+    async def time(self) -> int:
+        """What time it is there."""
+        return reading.time_there(await self.host.get("/clock"))
+
     async def holdings(self) -> list[Holding]:
         """Its positions."""
         return [reading.holding(one) for one in reading.listed(await self.host.get("/positions"))]

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from actors.kernel.clock import SECOND, Clock
 from actors.trading.alpaca.broker import AlpacaBroker
 from actors.trading.alpaca.market import AlpacaMarket
 from actors.trading.ports import Refused, Unreachable
@@ -10,6 +11,8 @@ from actors.trading.ports import Refused, Unreachable
 LIVE_KEYS, PAPER_KEYS = "AK", "PK"
 """How their ids begin."""
 NAMED = 5
+DRIFT_S = 30
+"""A minute's bars are waited for five seconds; a clock that is further off than this takes every bar for a late one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def keys_of_the_other_kind(key_id: str, *, paper: bool) -> Problem | None:
     return None
 
 
-async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collection[str]) -> list[Problem]:
+async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collection[str], clock: Clock) -> list[Problem]:
     """What stands in the way of trading these symbols; the first is the first to mend."""
     try:
         account = await broker.account()
@@ -43,7 +46,21 @@ async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collecti
         says = f"{error}; check the address and the network"
         return [Problem("trading.base_url", says, passing=broker.host.is_alpacas)]
     found = [Problem("trading.key_id", "the account is blocked; Alpaca says why")] if account.blocked else []
-    return found + await _of_the_market(market, symbols)
+    return found + await _of_the_market(market, symbols) + await _of_the_time(broker, clock)
+
+
+async def _of_the_time(broker: AlpacaBroker, clock: Clock) -> list[Problem]:
+    asked = clock.now()
+    try:
+        theirs = await broker.time()
+    except (Refused, Unreachable):
+        return []  # it has just answered; what is wrong now is not the clock
+    ahead_s = ((asked + clock.now()) / 2 - theirs) / SECOND
+    if abs(ahead_s) <= DRIFT_S:
+        return []
+    way = "ahead of" if ahead_s > 0 else "behind"
+    says = f"this machine's clock is {abs(ahead_s):,.0f} s {way} the exchange's: bars come too late to trade on; set it"
+    return [Problem("trading", says, passing=True)]
 
 
 async def _of_the_market(market: AlpacaMarket, symbols: Collection[str]) -> list[Problem]:

@@ -180,6 +180,14 @@ def account(data: Json) -> AccountState:
         raise Unreachable("the account's answer makes no sense") from error
 
 
+def time_there(data: Json) -> int:
+    """Raises Unreachable when the answer makes no sense."""
+    try:
+        return _time(data["timestamp"])
+    except SENSELESS as error:
+        raise Unreachable("the clock's answer makes no sense") from error
+
+
 def holding(data: Json) -> Holding:
     """Raises Unreachable when the answer makes no sense."""
     try:
