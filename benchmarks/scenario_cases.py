@@ -195,12 +195,13 @@ def endpoint_down(scene: Scene) -> None:
 
 def no_signups(scene: Scene) -> None:
     """The sign-up form is broken; everything else goes on."""
-    newcomers = {one["data"]["object"]["id"] for _, one in scene.told if one["type"] == "customer.created"}
-    scene.told = [
-        row
-        for row in scene.told
-        if row[1]["data"]["object"].get("customer") not in newcomers and row[1]["type"] != "customer.created"
-    ]
+    newcomers = {
+        one["data"]["object"]["id"]
+        for at, one in scene.told
+        if one["type"] == "customer.created" and at >= scene.start * SECOND
+    }
+    subjects = [(row, row[1]["data"]["object"]) for row in scene.told]
+    scene.told = [row for row, one in subjects if newcomers.isdisjoint((one["id"], one.get("customer")))]
 
 
 def bots(scene: Scene) -> None:
