@@ -76,6 +76,7 @@ class Story:
         logs = Logs(settings.logging.level, settings.logging.format, clock)
         desk = DemoDesk(settings.trading, self._seed, self._speed, clock.now())
         daemon = Daemon(settings, public=public, control=control, clock=clock, rng=rng, logs=logs, open_desk=desk.open)
+        daemon.gate.tolerance_s *= max(1.0, self._speed)
         host, port = public[0].getsockname()[:2]
         opened = anyio.Event()
 
