@@ -7,9 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from actors.simulated.exchange.faults import FAULTS, LASTING
-from tests.process.desk import Exchange, trading
+from tests.process.desk import RESTLESS, Exchange, trading
 from tests.process.harness import RunningDaemon, nightdesk, running, until
 
 ROUNDS = 10
@@ -101,6 +102,32 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
         assert nightdesk("resume", "--socket", daemon.socket)[0] == 0
         until(lambda: True if exchange.holdings() else None)
         until(lambda: agreed(daemon, exchange))
+
+
+def test_what_nobody_would_sell_is_told_to_who_says_flatten_and_sold_once_there_is_somebody(tmp_path: Path) -> None:
+    exchange = Exchange()
+    with exchange.open(), trading(tmp_path, exchange, strategies=["patient"]) as daemon:
+        patient = RESTLESS.replace("leave=always", "leave=~always").replace("Restless", "Patient")
+        (tmp_path / "own" / "patient.py").write_text(patient)
+        config = yaml.safe_load(daemon.config.read_text())
+        daemon.start()
+        until(lambda: True if exchange.holdings() else None)
+        daemon.kill()
+        other = config["trading"] | {"strategies": ["breakout_20d"]}
+        daemon.config.write_text(yaml.safe_dump(config | {"trading": other}))
+        daemon.start()
+        until(lambda: agreed(daemon, exchange))
+        for command in (["flatten"], ["flatten", "patient"]):
+            code, [line] = nightdesk(*command, "--socket", daemon.socket)
+            assert code == 1
+            assert line.startswith("nightdesk: patient is not traded any more and still holds ")
+            assert line.endswith("; add it to trading.strategies again, a start sells it")
+        daemon.kill()
+        daemon.config.write_text(yaml.safe_dump(config))
+        daemon.start()
+        until(lambda: True if not exchange.holdings() else None)
+        until(lambda: agreed(daemon, exchange))
+        assert max(Counter(exchange.posts).values()) == 1
 
 
 def test_without_a_desk_its_commands_say_how_to_get_one(tmp_path: Path) -> None:
