@@ -146,17 +146,16 @@ class RiskDesk(DeskReader):
         capital = book.accounts.purses[who].capital if who in book.accounts.purses else book.accounts.capital
         equity = book.equity_of(who) if who in ("", *book.accounts.purses) else None
         left = "" if equity is None else f"{equity:,.2f} of {capital:,.2f} is left; "
-        limit = f"it had fallen by more than {self._limits.kill_switch_drawdown:.0%} of its capital from its peak"
+        share = self._limits.kill_switch_drawdown
+        limit = f"it had fallen by more than {100 * share:g}% of its capital from its peak"
         return Alarm(
             "kill_switch",
             who or "account",
             f"{who or 'The account'} was stopped and is being sold: {left}{limit}",
             Severity.CRITICAL,
             first=f"nightdesk positions shows what is left; once you know why: nightdesk resume{who and ' '}{who}",
-            evidence={
-                "equity": None if equity is None else round(equity, 2),
-                "peak": None if who else round(book.peak, 2),
-                "limit": self._limits.kill_switch_drawdown,
-            },
+            # A strategy's own peak is its runner's to know.
+            evidence={"equity": None if equity is None else round(equity, 2), "limit": share}
+            | ({} if who else {"peak": round(book.peak, 2)}),
             quiet_s=UNTIL_RESOLVED_S,
         )

@@ -133,7 +133,7 @@ def _has_fallen(_intent: Intent, desk: Desk) -> Objection | None:
     return Objection(
         "kill_switch",
         f"the account is {desk.book.drawdown():.1%} of its capital below its peak of {desk.book.peak:,.2f}; "
-        f"the limit is {desk.limits.kill_switch_drawdown:.1%}",
+        f"the limit is {100 * desk.limits.kill_switch_drawdown:g}%",
     )
 
 
@@ -145,7 +145,7 @@ def _lost_today(intent: Intent, desk: Desk) -> Objection | None:
             return Objection(
                 "daily_loss",
                 f"{who or 'the account'} has lost {book.lost[who]:,.2f} of {book.opening[who]:,.2f} today; "
-                f"the limit is {desk.limits.daily_loss:.1%}",
+                f"the limit is {100 * desk.limits.daily_loss:g}%",
             )
     return None
 
@@ -199,7 +199,8 @@ def _is_in_the_collar(intent: Intent, desk: Desk) -> Objection | None:
         if reference and abs(price / reference - 1) > limit:
             off = price / reference - 1
             return Objection(
-                "price_collar", f"ask {price:.4f} is {off:+.1%} from {name} {reference:.4f}; {limit:.1%} is the limit"
+                "price_collar",
+                f"ask {price:.4f} is {off:+.2%} from {name} {reference:.4f}; {100 * limit:g}% is the limit",
             )
     return None
 
@@ -255,7 +256,9 @@ def _ceilings(intent: Intent, desk: Desk) -> Iterator[_Ceiling]:
         equity = book.equity_of(who)
         for what, (rule, share) in shares.items():
             held = desk.exposure[who, what]
-            numbers = f"{who or 'the account'} has {held:,.2f} of {equity:,.2f} in {what}; the limit is {share:.1%}"
+            numbers = (
+                f"{who or 'the account'} has {held:,.2f} of {equity:,.2f} in {what}; the limit is {100 * share:g}%"
+            )
             yield _Ceiling(rule, share * equity - held, numbers.replace(f"in {EVERYTHING}", "invested"))
     cash = book.accounts.purses[intent.strategy].cash - desk.claimed[intent.strategy]
     yield _Ceiling("buying_power", cash, f"{intent.strategy} has {cash:,.2f} to spend")

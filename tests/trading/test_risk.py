@@ -78,7 +78,7 @@ def test_an_entry_is_cut_to_what_a_symbol_may_have_and_refused_beyond(tmp_path: 
             await floor.tick()
             why = await refusal(floor, floor.entry("one", "AAPL", 100_000.0))
             assert why.startswith("max_symbol: one has 11,99")
-            assert why.endswith("in AAPL; the limit is 20.0%")
+            assert why.endswith("in AAPL; the limit is 20%")
 
     story(tmp_path, tell, strategies=("one", "two", "three"), limits=limits(max_symbol=0.2))
 
@@ -158,7 +158,7 @@ def test_a_price_far_from_where_it_was_decided_is_refused(tmp_path: Path) -> Non
             intent = floor.entry("alone", "AAPL", 1_000.0)
             floor.quote(AAPL=106.0)
             assert await refusal(floor, intent) == (
-                "price_collar: ask 106.0100 is +6.0% from decided at 100.0000; 5.0% is the limit"
+                "price_collar: ask 106.0100 is +6.01% from decided at 100.0000; 5% is the limit"
             )
 
     story(tmp_path, tell, limits=limits(price_collar=0.05))
@@ -223,7 +223,7 @@ def test_a_bad_day_ends_the_entries_until_tomorrow_also_after_a_restart(tmp_path
             await buy(floor, "AAPL", 50_000.0, "one")
             await floor.tick(AAPL=93.0)  # 3,500 of 100,000, and 1.75 % of the account
             why = await refusal(floor, floor.entry("one", "SPY", 1_000.0))
-            assert why == "daily_loss: one has lost 3,509.30 of 100,000.00 today; the limit is 3.0%"
+            assert why == "daily_loss: one has lost 3,509.30 of 100,000.00 today; the limit is 3%"
             await buy(floor, "SPY", 1_000.0, "two")
             [alarm] = [one for one in floor.alarms if one.signal == "risk_refusals"]
             assert (alarm.scope, alarm.severity) == ("one", Severity.WARNING)
