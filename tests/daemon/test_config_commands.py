@@ -147,8 +147,9 @@ def test_the_doctor_has_a_remedy_for_what_is_wrong(
 
 
 def test_who_only_trades_is_well_without_tenants_and_with_a_config_that_all_may_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("NIGHTDESK_TEST_DATA", raising=False)  # no setting has this name, as doctor would say
     path = tmp_path / "nightdesk.yaml"
     path.write_text(
         "data_dir: ./data\nbilling: {listen: '127.0.0.1:0'}\ntrading: {enabled: true, broker: simulated}\n"
