@@ -273,8 +273,8 @@ def report(board: Board) -> Iterator[str]:
     yield ""
     shown = [score for (name, size, rule), score in board.cases.items() if rule == RULES[0] and shows(name, size)]
     seen, runs = sum(score.seen for score in shown), sum(score.runs for score in shown)
-    yield f"Of what can be seen: {seen} of {runs} ({seen / max(1, runs):.1%}). Where none of n was missed, the true rate"
-    yield "of misses is under 3/n with 95 % confidence (19 % of 16 runs, 75 % of 4); of no alert in w weeks, under 3/w."
+    yield f"Of what can be seen: {seen} of {runs} ({seen / max(1, runs):.1%}). Where none of n was missed, the true"
+    yield "rate of misses is under 3/n with 95 % confidence (19 % of 16 runs, 75 % of 4); of alerts, under 3/w a week."
 
 
 def shows(name: str, size: int) -> bool:
