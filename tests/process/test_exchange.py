@@ -15,7 +15,7 @@ import pytest
 
 from actors.simulated.exchange.faults import FAULTS, LASTING
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY
-from tests.process.harness import PATIENCE_S, ROOT
+from tests.process.harness import PATIENCE_S, ROOT, until
 
 COMMAND = [sys.executable, "-m", "daemon", "exchange"]
 
@@ -79,10 +79,13 @@ def test_daily_bars_are_lived_through_in_minutes(tmp_path: Path) -> None:
     bars.write_text("\n".join(["symbol,time,open,high,low,close,volume", *(f"ACME,{row}" for row in rows), ""]))
     with exchange("--bars", str(bars), "--speed", "100000") as (_, said, address):
         assert "2026-03-02T09:29:00-05:00" in said
-        found: list[Any] = []
-        while len(found) < 2 or found[-1]["v"] < 78000:
+
+        def both() -> list[Any] | None:
             path = "/v2/stocks/bars?symbols=ACME&timeframe=1Day&start=2026-03-01T00:00:00Z"
             found = ask(address, path)["bars"].get("ACME", [])
+            return found if len(found) == 2 and found[-1]["v"] == 78000 else None
+
+        found = until(both)
         assert [[bar[key] for key in "ohlcv"] for bar in found] == [[10, 14, 9, 13, 39000], [13, 15, 11, 12, 78000]]
 
 
