@@ -5,7 +5,6 @@ each phase of a bar goes on where the last life left it, so that in the end the 
 trades, however often it died.
 """
 
-import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from strategies.bars import Bars
 from strategies.lab.costs import Costs
 from strategies.lab.result import Account
 from strategies.sessions import MINUTE
-from tests.simulation.world import Killed, MortalLoop, _graveyard
+from tests.simulation.mortal import Killed, MortalLoop, drop_files, live
 
 QUIET_S = 1.0
 """Longer than anybody pauses who was not refused anything."""
@@ -115,23 +114,14 @@ class DeskWorld:
     def _one_life(self) -> bool:
         steps = None if self.deaths + 1 >= self._lives else int(self.rng.expovariate(1 / 3000))
         loop = MortalLoop(self.rng.randrange(1 << 30), steps)
-        asyncio.set_event_loop(loop)
-        life = DeskLife(self)
         try:
-            loop.run_until_complete(life.run())
+            live(loop, DeskLife(self))
         except Killed:
-            for task in asyncio.all_tasks(loop):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _graveyard.append((loop, asyncio.all_tasks(loop), life))
-            life.drop()
             return False
         else:
             return True
         finally:
             self.now += round(loop.time() * self.speed * SECOND)
-            asyncio.set_event_loop(None)
-            if not _graveyard or _graveyard[-1][0] is not loop:
-                loop.close()
 
 
 class DeskLife:
@@ -286,9 +276,5 @@ class DeskLife:
             await io_sleep(QUIET_S)
 
     def drop(self) -> None:
-        """What the system does with the files of a killed process."""
-        for connection in (self._driver._reader, self._driver._writer):
-            if connection is not None:
-                connection.close()
-        if self._store._lock is not None:
-            self._store._lock.release()
+        """It was killed."""
+        drop_files(self._store, self._driver)

@@ -9,7 +9,6 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,7 +35,7 @@ from actors.store.driver import InlineDriver
 from actors.store.records import Committed, DeadLetter, EventRow, Incident, LogEntry, Notification
 from actors.store.store import SqliteStore
 from tests.billing import stripe_events as shop
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.mortal import Killed, MortalLoop, drop_files, live
 
 SECRET = b"whsec_simulated"
 TENANT = "acme"
@@ -47,28 +46,6 @@ SENDERS = 3
 PATIENCE_S = 12 * 3600.0
 DIGEST_S = 1800.0
 ROUTING = Routing(tuple(Route(name, for_people=False) for name in CHANNELS), digests=True)
-
-_graveyard: list[Any] = []
-"""Loops and tasks of ended lives. A killed process runs no `finally`, so nothing here may ever be collected."""
-
-
-class Killed(BaseException):
-    """The process is dead."""
-
-
-class MortalLoop(VirtualLoop):
-    """Ends after so many steps, wherever everyone is by then."""
-
-    def __init__(self, seed: int, steps: int | None) -> None:
-        super().__init__(seed)
-        self._steps = steps
-
-    def _run_once(self) -> None:
-        if self._steps is not None:
-            self._steps -= 1
-            if self._steps < 0:
-                raise Killed
-        super()._run_once()
 
 
 @dataclass
@@ -148,21 +125,12 @@ class World:
     def _one_life(self) -> bool:
         steps = None if self.faults.calm else int(self.rng.expovariate(1 / 1500))
         loop = MortalLoop(self.rng.randrange(1 << 30), steps)
-        asyncio.set_event_loop(loop)
-        life = Life(self)
         try:
-            return loop.run_until_complete(life.run())
+            return live(loop, Life(self))
         except Killed:
-            for task in asyncio.all_tasks(loop):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _graveyard.append((loop, asyncio.all_tasks(loop), life))
-            life.drop()
             return False
         finally:
             self.now += round(loop.time() * SECOND)
-            asyncio.set_event_loop(None)
-            if not _graveyard or _graveyard[-1][0] is not loop:
-                loop.close()
 
 
 class Life:
@@ -267,13 +235,8 @@ class Life:
                 await clock.sleep(30)
 
     def drop(self) -> None:
-        """What the system does with the files of a killed process: locks fall, transactions under way are gone."""
-        for connection in (self._driver._reader, self._driver._writer):
-            if connection is not None:
-                connection.close()
-        if self._store._lock is not None:
-            with suppress(OSError):  # it was on its way out, and has let go of it already
-                self._store._lock.release()
+        """It was killed."""
+        drop_files(self._store, self._driver)
 
 
 def book() -> IncidentBook:
