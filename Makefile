@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SEEDS ?= 1000
 SEED ?=
 ARGS ?=
+# On every core; who is done early takes over half of what another has left.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: demo test lint simulate clean
 
@@ -12,7 +14,7 @@ demo: $(VENV)/runs
 	$(BIN)/nightdesk demo $(ARGS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -20,7 +22,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 simulate: $(VENV)/installed
-	NIGHTDESK_SEEDS=$(SEEDS) NIGHTDESK_SEED=$(SEED) $(BIN)/python -m pytest tests/simulation $(ARGS)
+	NIGHTDESK_SEEDS=$(SEEDS) NIGHTDESK_SEED=$(SEED) $(PYTEST) tests/simulation $(ARGS)
 
 # What runs, and beside it what tests: the oracles of the tests alone are ten times the size of the daemon.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable

@@ -15,7 +15,7 @@ from actors.simulated.exchange.paper import PaperExchange
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.trading.ports import Order, OrderReport
 from tests.process.at_another_time import OtherClock
-from tests.process.harness import RunningDaemon, Sink
+from tests.process.harness import RunningDaemon, running
 
 OPEN = 1_790_602_200_000_000  # Monday 2026-09-28, 09:30 in New York
 SPEED = 60.0
@@ -55,7 +55,7 @@ class Exchange:
         async def serve() -> None:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
             clock = OtherClock(self.began_s, OPEN, SPEED)
-            server = ExchangeServer(Synthetic(SYMBOLS, seed=5), clock, faults=self.faults, per_minute=100_000)
+            server = ExchangeServer(Synthetic(SYMBOLS, seed=5), clock, faults=self.faults, speed=SPEED, per_minute=100_000)
             self.account = server.exchange
             submit = server.exchange.submit
 
@@ -109,12 +109,5 @@ def trading(folder: Path, exchange: Exchange, **changes: Any) -> Iterator[Runnin
         "strategies": ["restless"],
         "risk": {"max_orders_per_minute": 1000},
     }
-    sink = Sink()
-    daemon = RunningDaemon(folder, sink, {"trading": settings | changes})
-    daemon.program = ["tests.process.at_another_time", str(exchange.began_s), str(OPEN), str(SPEED)]
-    try:
-        yield daemon
-    finally:
-        if daemon.process is not None and daemon.process.poll() is None:
-            daemon.kill()
-        sink.close()
+    with running(folder, {"trading": settings | changes}, start=False) as daemon:
+            yield daemon

@@ -126,7 +126,8 @@ class RunningDaemon:
     def __init__(self, folder: Path, sink: Sink, settings: dict[str, Any] | None = None) -> None:
         self.folder = folder
         self.sink = sink
-        self.port = free_port()
+        self._kept = keep_a_port()
+        self.port: int = self._kept.getsockname()[1]
         self.config = folder / "nightdesk.yaml"
         self.socket = folder / "control.sock"
         self.errors = folder / "stderr.log"
@@ -199,6 +200,11 @@ class RunningDaemon:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
 
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self._kept.close()
+
     def post(self, body: bytes, headers: dict[str, str] | None = None, path: str = f"/webhook/{TOKEN}") -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
@@ -255,10 +261,12 @@ def nightdesk(*arguments: str | Path, program: Sequence[str] = ("daemon",)) -> t
     return done.returncode, (done.stderr or done.stdout).splitlines()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def keep_a_port() -> socket.socket:
+    """While this is open nobody else is given its port, and a server, which reuses addresses, may take it."""
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    return kept
 
 
 @contextmanager
@@ -271,6 +279,5 @@ def running(folder: Path, settings: dict[str, Any] | None = None, *, start: bool
             daemon.start()
         yield daemon
     finally:
-        if daemon.process is not None and daemon.process.poll() is None:
-            daemon.kill()
+        daemon.close()
         sink.close()

@@ -129,9 +129,10 @@ def _intact(folder: Path) -> None:
 
 def test_a_restart_with_an_inherited_socket_refuses_nobody(tmp_path: Path) -> None:
     """Keep-alive clients at 200 requests/s through two restarts: none refused, none cut off, none lost."""
-    with socket.socket() as listening, running(tmp_path, start=False) as daemon:
-        listening.bind(("127.0.0.1", daemon.port))
-        listening.listen(128)
+    with (
+        running(tmp_path, start=False) as daemon,
+        socket.create_server(("127.0.0.1", daemon.port), backlog=128) as listening,
+    ):
         daemon.start(listening=listening)
         with Load(daemon, per_second=200) as load:
             for _ in range(2):
