@@ -82,7 +82,7 @@ class Ledger:
             self.records.add(id_, record)
         elif now - record.heard > SETTLED:
             record.settle()
-        record.heard = now
+        record.hear(now)
         return record
 
     def _forget(self) -> None:

@@ -88,12 +88,13 @@ class Outlook(NamedTuple):
 class Record:
     """One subscription: its versions and bills in the order of time, and when it was last heard of."""
 
-    __slots__ = ("bills", "heard", "versions")
+    __slots__ = ("_outlook", "bills", "heard", "versions")
 
     def __init__(self, heard: int, versions: list[Version], bills: list[Bill]) -> None:
         self.heard = heard  # log time
         self.versions = versions
         self.bills = bills
+        self._outlook: Outlook | None = None  # asked for every hour, of every record in use
 
     @property
     def last(self) -> Version | None:
@@ -107,6 +108,11 @@ class Record:
     def paid_at(self) -> int | None:
         """The last payment."""
         return max((bill.paid_at for bill in self.bills if bill.paid_at is not None), default=None)
+
+    def hear(self, now: int) -> None:
+        """It is told of at this log time, and about to change."""
+        self.heard = now
+        self._outlook = None
 
     def add(self, version: Version) -> None:
         """Once, in its place."""
@@ -135,6 +141,11 @@ class Record:
     @property
     def outlook(self) -> Outlook:
         """As things stand."""
+        if self._outlook is None:
+            self._outlook = self._look_out()
+        return self._outlook
+
+    def _look_out(self) -> Outlook:
         last, since = self.last, self.unpaid_since
         times = (
             self.heard,
