@@ -186,7 +186,7 @@ async def day(folder: Path, symbols: Sequence[str]) -> tuple[float, int]:
     settings = Trading(enabled=True, broker="simulated", universe={"symbols": list(symbols)})  # type: ignore[arg-type]
     desk_plan = plan(settings)
     venue = Venue(Synthetic(symbols), clock, cash=100_000.0 * len(desk_plan.strategies), costs=desk_plan.costs)
-    desk = on_venue(desk_plan, settings, venue)(store, clock, lambda _: None)
+    desk = on_venue(desk_plan, settings, venue)(clock, store, lambda _: None)
     tree = supervisor(
         "bench",
         Strategy.ONE_FOR_ONE,

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -125,8 +126,8 @@ class Daemon:
             logs=logs,
             revenue=Revenue(lambda: self._watch.tenants, lambda: self._settings.billing.mrr),
         )
-        self._desk = open_desk(self.store, clock, self._alarms.offer) if open_desk else None
-        self.desk_office = DeskOffice(self.store, clock, self._desk)
+        self._desk = open_desk(self.store, self._alarms.offer) if open_desk else None
+        self.desk_office = DeskOffice(self.store, self._desk)
         self._quarantine = Quarantine(settings.data_dir / "quarantine")
         self._supervisor = Supervisor(
             self.tree(),
@@ -347,7 +348,7 @@ def run_daemon(settings: Settings, config: Path | None, only: Sequence[str] = ()
     with sockets(settings) as (public, control):
 
         async def live() -> None:
-            await desk_start.check(settings.trading)
+            desk_clock = await desk_start.check(settings.trading, clock)
             await Daemon(
                 settings,
                 public=public,
@@ -356,7 +357,7 @@ def run_daemon(settings: Settings, config: Path | None, only: Sequence[str] = ()
                 rng=chance(),
                 logs=logs,
                 config=config,
-                open_desk=open_desk,
+                open_desk=open_desk and partial(open_desk, desk_clock),
             ).run()
 
         return run_to_end(live)

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import numpy as np
 
-from actors.kernel.clock import Clock, io_sleep, monotonic
+from actors.kernel.clock import io_sleep, monotonic
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.venue import Venue
 from actors.simulated.time_lapse import TimeLapse
@@ -73,9 +73,9 @@ class DemoDesk:
         self._on_venue = on_venue(desk_plan, trading, venue)
         self._desk: TradingDesk | None = None
 
-    def open(self, store: Store, _: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
-        """As `Daemon` takes it; the desk lives by the exchange's time, not by the daemon's."""
-        self._desk = self._on_venue(store, self.clock, alarm)
+    def open(self, store: Store, alarm: Callable[[Alarm], object]) -> TradingDesk:
+        """As `Daemon` takes it."""
+        self._desk = self._on_venue(self.clock, store, alarm)
         return self._desk
 
     async def begin(self) -> None:

@@ -2,10 +2,11 @@
 
 from actors.kernel.clock import Clock, WallClock
 from actors.trading.alpaca.broker import AlpacaBroker, trading_url
-from actors.trading.alpaca.check import Problem, keys_of_the_other_kind, problems
+from actors.trading.alpaca.check import Problem, clock_there, keys_of_the_other_kind, problems
 from actors.trading.alpaca.market import AlpacaMarket
 from actors.trading.alpaca.rest import INSIST_S
 from actors.trading.alpaca.sdk import Keys
+from actors.trading.ports import Refused, Unreachable
 from config.settings import Trading
 
 CHECK_S = 3.0
@@ -52,6 +53,18 @@ async def examine(trading: Trading) -> list[Problem]:
     market, broker = ports(trading, clock, CHECK_S)
     try:
         return await problems(broker, market, trading.universe.symbols, clock)
+    finally:
+        broker.close()
+        market.close()
+
+
+async def clock_of(trading: Trading, ours: Clock) -> Clock:
+    """What the desk lives by: our own clock, or that of an exchange of one's own."""
+    market, broker = ports(trading, ours, CHECK_S)
+    try:
+        return ours if broker.host.is_alpacas else await clock_there(broker, ours)
+    except (Refused, Unreachable):
+        return ours  # an exchange without a clock
     finally:
         broker.close()
         market.close()

@@ -14,8 +14,10 @@ if TYPE_CHECKING:  # it brings numpy, which the billing watch does without
     from daemon.trading import TradingDesk
 
 Row = dict[str, Any]
-OpenDesk: TypeAlias = "Callable[[Store, Clock, Callable[[Alarm], object]], TradingDesk]"
+OpenDesk: TypeAlias = "Callable[[Store, Callable[[Alarm], object]], TradingDesk]"
 """Makes the trading branch, in the loop that it is to live in."""
+OpenDeskAt: TypeAlias = "Callable[[Clock, Store, Callable[[Alarm], object]], TradingDesk]"
+"""The same, with the clock that it is to live by: the exchange's, which need not be the daemon's."""
 
 QUALITY = ("fills", "cost_bps", "model_bps", "tracking_error_bps")
 ANSWER_WITHIN_S = 10.0
@@ -25,9 +27,8 @@ LOOK_EVERY_S = 0.02
 class DeskOffice:
     """Answers from what the desk's actors hold in memory; an instruction is in the log before it is answered."""
 
-    def __init__(self, store: Store, clock: Clock, desk: "TradingDesk | None") -> None:
+    def __init__(self, store: Store, desk: "TradingDesk | None") -> None:
         self._store = store
-        self._clock = clock
         self._traded = desk
 
     @property
@@ -142,7 +143,7 @@ class DeskOffice:
             raise BadInput(f"no strategy is called {name!r}; there are: {', '.join(known)}")
         if name and instruction == "resume" and "" in desk.risk.book.halted:
             raise UserError("all strategies are halted: nightdesk resume, without a name, lifts that")
-        told = Told(Instruction(instruction), name, self._clock.now(), by=f"operator (uid {uid})")
+        told = Told(Instruction(instruction), name, desk.clock.now(), by=f"operator (uid {uid})")
         try:
             seq = await self._store.desk.append([encode(told)])
         except StoreUnavailable as error:

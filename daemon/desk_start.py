@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import structlog
 
+from actors.kernel.clock import SECOND, Clock
 from config.errors import BadInput
 from config.settings import Settings, Trading
-from daemon.desk_office import OpenDesk
+from daemon.desk_office import OpenDeskAt
 
 log = structlog.get_logger()
 
 
-def opener(settings: Settings, only: Sequence[str] = ()) -> "OpenDesk | None":
+def opener(settings: Settings, only: Sequence[str] = ()) -> "OpenDeskAt | None":
     """What makes the desk, with all strategies of the settings or `only` some; None: nothing is traded.
 
     Raises BadInput for what cannot be traded as it is said.
@@ -25,13 +26,20 @@ def opener(settings: Settings, only: Sequence[str] = ()) -> "OpenDesk | None":
     return opener_of(settings, only)
 
 
-async def check(trading: Trading) -> None:
-    """Ask Alpaca, where it is to be traded. Raises BadInput; of what may pass by itself only the log is told."""
+async def check(trading: Trading, clock: Clock) -> Clock:
+    """Ask Alpaca, where it is to be traded; what the desk lives by: `clock`, or that of an exchange of one's own.
+
+    Raises BadInput; of what may pass by itself only the log is told.
+    """
     if not trading.enabled or trading.broker != "alpaca":
-        return
-    from daemon.desk_check import examine  # noqa: PLC0415 - alpaca-py
+        return clock
+    from daemon.desk_check import clock_of, examine  # noqa: PLC0415 - alpaca-py
 
     for problem in await examine(trading):
         if not problem.passing:
             raise BadInput(str(problem))
         log.warning("trading_problem", key=problem.key, reason=problem.says)
+    there = await clock_of(trading, clock)
+    if there is not clock:
+        log.info("trading_at_another_time", ahead_s=round((there.now() - clock.now()) / SECOND))
+    return there

@@ -35,7 +35,7 @@ from actors.trading.trader import Trader
 from actors.trading.warmup import Need
 from config import settings as said
 from config.paths import BARS
-from daemon.desk_office import OpenDesk
+from daemon.desk_office import OpenDeskAt
 from daemon.desk_plan import Chosen, DeskPlan, plan
 from daemon.own_exchange import OwnExchange
 from strategies.bar_store import BarStore
@@ -75,7 +75,7 @@ class TradingDesk:
         self.runners: dict[str, Runner] = {}
         self._trading = trading
         self._market, self._broker = ports
-        self._store, self._clock, self._alarm = store, clock, alarm
+        self._store, self.clock, self._alarm = store, clock, alarm
         self._exchange, self._history = exchange, history
         self._hours = Hours(self._market, CalendarFile(history.folder).heed if history else None)
         self._mailboxes: dict[str, Mailbox[Any]] = {
@@ -93,7 +93,7 @@ class TradingDesk:
 
     def price(self, symbol: str) -> float | None:
         """Dollars a share: between bid and ask where that is fresh, else the last close."""
-        quote = self.board.fresh(symbol, self._clock.now() - round(self.plan.limits.stale_after_s * SECOND))
+        quote = self.board.fresh(symbol, self.clock.now() - round(self.plan.limits.stale_after_s * SECOND))
         return self.broker.accounts.closes.get(symbol) if quote is None else (quote.bid + quote.ask) / 2 / PRICE_UNITS
 
     def _children(self) -> Iterator[Child]:
@@ -104,7 +104,7 @@ class TradingDesk:
         yield child("risk", self._make_risk, mailbox=self._mailboxes["risk"], stuck_s=FOLD_S)
         if (history := self._history) is not None:
             symbols = self.plan.symbols
-            yield child("archive", lambda: Archive(self._store.desk, history, self._clock, self._market, symbols))
+            yield child("archive", lambda: Archive(self._store.desk, history, self.clock, self._market, symbols))
         yield child("parity", self._make_parity, stuck_s=FOLD_S)
         for chosen in self.plan.strategies:
             yield child(
@@ -119,7 +119,7 @@ class TradingDesk:
         return Feed(
             self._market,
             self._store,
-            self._clock,
+            self.clock,
             self.board,
             self.plan.symbols,
             self._wake_all,
@@ -140,7 +140,7 @@ class TradingDesk:
         self.broker = BrokerDesk(
             self._broker,
             self._store,
-            self._clock,
+            self.clock,
             self.board,
             self.standing,
             strategies=[chosen.name for chosen in self.plan.strategies],
@@ -156,7 +156,7 @@ class TradingDesk:
         self.risk = RiskDesk(
             self.plan.limits,
             self._store,
-            self._clock,
+            self.clock,
             self.board,
             self.standing,
             is_open=lambda at: self._hours.current(at) is not None,
@@ -170,7 +170,7 @@ class TradingDesk:
             membership = self.plan.membership
             return [Replay(one.name, one.make, one.timeframe, membership) for one in self.plan.strategies]
 
-        return Parity(replays, self._market.timeframe, self._store, self._clock, self._alarm)
+        return Parity(replays, self._market.timeframe, self._store, self.clock, self._alarm)
 
     def _make_runner(self, chosen: Chosen) -> Runner:
         def make() -> Trader:
@@ -185,7 +185,7 @@ class TradingDesk:
                 triggers_inside=self._broker.triggers_inside,
             )
 
-        runner = Runner(make, self._store, self._clock, self.board, self._session_open, self._alarm)
+        runner = Runner(make, self._store, self.clock, self.board, self._session_open, self._alarm)
         self.runners[chosen.name] = runner
         return runner
 
@@ -198,28 +198,28 @@ class TradingDesk:
             mailbox.offer(Quoted())
 
 
-def opener_of(settings: said.Settings, only: Sequence[str]) -> OpenDesk:
+def opener_of(settings: said.Settings, only: Sequence[str]) -> OpenDeskAt:
     """What opens the desk that the settings describe. Raises BadInput where they cannot be traded."""
     trading = settings.trading
     desk_plan, history = plan(trading, only), BarStore(settings.data_dir / BARS)
     CalendarFile(history.folder).apply()
 
-    def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
+    def open_desk(clock: Clock, store: Store, alarm: Callable[[Alarm], object]) -> TradingDesk:
         if trading.broker == "simulated":
             cash = (trading.capital_per_strategy or OWN_CAPITAL) * len(desk_plan.strategies)
             # Its seed is in the ids of its executions, which must not be those of an earlier life.
             venue = Venue(Synthetic(desk_plan.symbols), clock, seed=clock.now(), cash=cash, costs=desk_plan.costs)
-            return on_venue(desk_plan, trading, venue, history)(store, clock, alarm)
+            return on_venue(desk_plan, trading, venue, history)(clock, store, alarm)
         ports = _alpaca(trading, clock)
         return TradingDesk(desk_plan, trading, ports, store=store, clock=clock, alarm=alarm, history=history)
 
     return open_desk
 
 
-def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue, history: BarStore | None = None) -> OpenDesk:
+def on_venue(desk_plan: DeskPlan, trading: said.Trading, venue: Venue, history: BarStore | None = None) -> OpenDeskAt:
     """What opens a desk that trades on an exchange in the process."""
 
-    def open_desk(store: Store, clock: Clock, alarm: Callable[[Alarm], object]) -> TradingDesk:
+    def open_desk(clock: Clock, store: Store, alarm: Callable[[Alarm], object]) -> TradingDesk:
         return TradingDesk(
             desk_plan,
             trading,

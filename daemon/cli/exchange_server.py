@@ -3,6 +3,7 @@
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -42,7 +43,7 @@ def serve(port: int, faults: Sequence[str], seed: int, speed: float, bars: Path 
     with _bound(port) as sock:
         address = f"{HOST}:{sock.getsockname()[1]}"
         print(_welcome(address, tape, start, speed, faults), flush=True)
-        server = ExchangeServer(tape, clock, seed=seed, faults=plan, say=lambda text: print(text, flush=True))
+        server = ExchangeServer(tape, clock, seed=seed, faults=plan, speed=speed, say=partial(print, flush=True))
 
         async def live() -> None:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

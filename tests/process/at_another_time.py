@@ -1,17 +1,13 @@
-"""`nightdesk` at another time of day, and faster: `python -m tests.process.at_another_time BEGAN SHOWS SPEED run …`.
+"""Another time of day, and faster."""
 
-At BEGAN (unix seconds) the clock showed SHOWS (UTC microseconds), and it has run SPEED times as fast since; a daemon
-that is started anew goes on in the same time. All else is as it is.
-"""
-
-import sys
-
-from actors.kernel import clock
 from actors.kernel.clock import SECOND, WallClock
 
 
 class OtherClock(WallClock):
-    """The wall clock, as a straight line from another moment."""
+    """The wall clock, as a straight line from another moment: the same in every thread and process.
+
+    At `began_s` (unix seconds) it showed `shows` (UTC microseconds), and it has run `speed` times as fast since.
+    """
 
     def __init__(self, began_s: float, shows: int, speed: float) -> None:
         self._began, self._shows, self._speed = began_s, shows, speed
@@ -25,11 +21,3 @@ class OtherClock(WallClock):
     async def sleep_until(self, at: int) -> None:
         while (left := at - self.now()) > 0:
             await super().sleep(left / SECOND / self._speed)
-
-
-if __name__ == "__main__":
-    began, shows, speed = float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    clock.WallClock = lambda: OtherClock(began, shows, speed)  # type: ignore[misc,assignment]
-    from daemon.cli import main
-
-    raise SystemExit(main(sys.argv[4:]))

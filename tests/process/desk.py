@@ -55,7 +55,9 @@ class Exchange:
         async def serve() -> None:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
             clock = OtherClock(self.began_s, OPEN, SPEED)
-            server = ExchangeServer(Synthetic(SYMBOLS, seed=5), clock, faults=self.faults, speed=SPEED, per_minute=100_000)
+            server = ExchangeServer(
+                Synthetic(SYMBOLS, seed=5), clock, faults=self.faults, speed=SPEED, per_minute=100_000
+            )
             self.account = server.exchange
             submit = server.exchange.submit
 
@@ -91,7 +93,7 @@ class Exchange:
 
 
 @contextmanager
-def trading(folder: Path, exchange: Exchange, **changes: Any) -> Iterator[RunningDaemon]:
+def trading(folder: Path, address: str, **changes: Any) -> Iterator[RunningDaemon]:
     """A daemon that trades there; not started yet, and gone afterwards."""
     own = folder / "own"
     own.mkdir()
@@ -100,9 +102,9 @@ def trading(folder: Path, exchange: Exchange, **changes: Any) -> Iterator[Runnin
         "enabled": True,
         "key_id": KEY_ID,
         "secret_key": SECRET_KEY,
-        "base_url": f"http://{exchange.address}",
-        "data_url": f"http://{exchange.address}",
-        "stream_url": f"ws://{exchange.address}",
+        "base_url": f"http://{address}",
+        "data_url": f"http://{address}",
+        "stream_url": f"ws://{address}",
         "capital_per_strategy": 20_000,
         "universe": {"symbols": list(SYMBOLS)},
         "strategies_dir": str(own),
@@ -110,4 +112,4 @@ def trading(folder: Path, exchange: Exchange, **changes: Any) -> Iterator[Runnin
         "risk": {"max_orders_per_minute": 1000},
     }
     with running(folder, {"trading": settings | changes}, start=False) as daemon:
-            yield daemon
+        yield daemon

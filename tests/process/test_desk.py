@@ -32,7 +32,7 @@ def agreed(daemon: RunningDaemon, exchange: Exchange) -> bool | None:
 def test_an_order_taken_just_before_a_kill_is_there_once(tmp_path: Path) -> None:
     """Ten times the process is killed when the exchange has taken an order and not answered yet."""
     exchange = Exchange()
-    with exchange.open(), trading(tmp_path, exchange) as daemon:
+    with exchange.open(), trading(tmp_path, exchange.address) as daemon:
 
         def kill() -> None:
             exchange.taken = lambda: None
@@ -57,7 +57,7 @@ def test_an_order_taken_just_before_a_kill_is_there_once(tmp_path: Path) -> None
 def test_after_every_fault_books_and_broker_agree(tmp_path: Path) -> None:
     """One after the other, those of single orders first: after those of the streams it takes a while to trade again."""
     exchange = Exchange()
-    with exchange.open(), trading(tmp_path, exchange) as daemon:
+    with exchange.open(), trading(tmp_path, exchange.address) as daemon:
         daemon.start()
         until(lambda: True if len(exchange.posts) > 3 else None)
         for fault in sorted(FAULTS.keys() - {"half-day"}, key=lambda name: (name in LASTING, name)):
@@ -79,7 +79,7 @@ def test_after_every_fault_books_and_broker_agree(tmp_path: Path) -> None:
 def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
     """Halted, it sells what it decides to sell and buys nothing, also in its next life; until it may again."""
     exchange = Exchange()
-    with exchange.open(), trading(tmp_path, exchange) as daemon:
+    with exchange.open(), trading(tmp_path, exchange.address) as daemon:
         daemon.start()
         until(lambda: True if daemon.get("/positions")["positions"] else None)
         code, lines = nightdesk("positions", "--socket", daemon.socket)
@@ -106,7 +106,7 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
 
 def test_what_nobody_would_sell_is_told_to_who_says_flatten_and_sold_once_there_is_somebody(tmp_path: Path) -> None:
     exchange = Exchange()
-    with exchange.open(), trading(tmp_path, exchange, strategies=["patient"]) as daemon:
+    with exchange.open(), trading(tmp_path, exchange.address, strategies=["patient"]) as daemon:
         patient = RESTLESS.replace("leave=always", "leave=~always").replace("Restless", "Patient")
         (tmp_path / "own" / "patient.py").write_text(patient)
         config = yaml.safe_load(daemon.config.read_text())

@@ -15,6 +15,7 @@ import pytest
 
 from actors.simulated.exchange.faults import FAULTS, LASTING
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY
+from tests.process.desk import trading
 from tests.process.harness import PATIENCE_S, ROOT, until
 
 COMMAND = [sys.executable, "-m", "daemon", "exchange"]
@@ -87,6 +88,15 @@ def test_daily_bars_are_lived_through_in_minutes(tmp_path: Path) -> None:
 
         found = until(both)
         assert [[bar[key] for key in "ohlcv"] for bar in found] == [[10, 14, 9, 13, 39000], [13, 15, 11, 12, 78000]]
+
+
+def test_a_daemon_beside_it_trades_at_its_time(tmp_path: Path) -> None:
+    """As its page says: two programs, and the settings that the one prints for the other."""
+    with exchange("--speed", "60") as (_, _, address), trading(tmp_path, address.removeprefix("http://")) as daemon:
+        daemon.start()
+        until(lambda: True if daemon.get("/strategies")["strategies"][0]["trades"] else None)
+        until(lambda: True if daemon.get("/positions")["account"]["reconciled"] else None)
+        assert not daemon.incidents("broker_mismatch")
 
 
 def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:

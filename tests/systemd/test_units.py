@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,16 @@ async def test_the_stages_of_the_end_fit_into_what_systemd_waits(tmp_path: Path)
     with socket.socket(socket.AF_UNIX) as control:
         clock = WallClock()
         logs = Logs("error", "json", clock)
+        open_desk = opener(settings)
+        assert open_desk is not None
         daemon = Daemon(
-            settings, public=[], control=control, clock=clock, rng=chance(1), logs=logs, open_desk=opener(settings)
+            settings,
+            public=[],
+            control=control,
+            clock=clock,
+            rng=chance(1),
+            logs=logs,
+            open_desk=partial(open_desk, clock),
         )
     structlog.reset_defaults()
     assert daemon.tree().stop_s + OUTSIDE_THE_TREE_S <= seconds("TimeoutStopSec")

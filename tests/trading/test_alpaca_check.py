@@ -46,6 +46,9 @@ async def test_symbols_that_are_not_traded_are_named() -> None:
 
 async def test_a_clock_that_is_not_the_exchanges_is_told_and_may_pass() -> None:
     async with over_alpaca(FaultPlan()) as world:
+        assert await said(world, clock=WallClock()) == []  # an exchange of one's own has a time of its own
+        assert isinstance(world.broker, AlpacaBroker)
+        world.broker.host.is_alpacas = True
         [line] = await said(world, clock=WallClock())
     assert line.startswith("trading: this machine's clock is ")
     assert line.endswith(" s ahead of the exchange's: bars come too late to trade on; set it")

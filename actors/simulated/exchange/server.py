@@ -70,10 +70,14 @@ class ExchangeServer:
         cash: float = 100_000.0,
         costs: Costs = DEFAULT,
         faults: FaultPlan | None = None,
-        per_minute: int = REQUESTS_PER_MINUTE,
+        speed: float = 1.0,
+        per_minute: int | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`say` is told when a spell of something begins and ends."""
+        """`say` is told when a spell of something begins and ends.
+
+        `speed`: how many times as fast as life `clock` runs; its minutes are those of the rate limit.
+        """
         venue = Venue(tape, clock, seed=seed, cash=cash, costs=costs, faults=faults)
         self.faults, self.exchange = venue.faults, venue.exchange
         self._venue = venue
@@ -81,9 +85,9 @@ class ExchangeServer:
         keys = {KEY_ID: SECRET_KEY}
         self._data = DataStream(keys, FEEDS, self.faults)
         self._updates = UpdateStream(self.exchange, keys, self.faults, clock.now)
-        self._rest = TradingRest(self.exchange, venue.market, self._symbols, clock, self.faults)
+        self._rest = TradingRest(self.exchange, venue.market, self._symbols, clock, speed, self.faults)
         self._history = DataRest(venue.market, clock, FEEDS)
-        self._limit = RateLimit(per_minute)
+        self._limit = RateLimit(per_minute or round(REQUESTS_PER_MINUTE * max(1.0, speed)))
         self._say = say
         self._streams = frozenset({"/stream", *(f"/v2/{feed}" for feed in ("iex", "sip", "delayed_sip", "test"))})
 

@@ -37,10 +37,16 @@ class TradingRest:
     """The account of one exchange, as `routes`."""
 
     def __init__(
-        self, exchange: Exchange, market: SimulatedMarket, symbols: frozenset[str], clock: Clock, faults: FaultPlan
+        self,
+        exchange: Exchange,
+        market: SimulatedMarket,
+        symbols: frozenset[str],
+        clock: Clock,
+        speed: float,
+        faults: FaultPlan,
     ) -> None:
         self._exchange, self._market, self._symbols = exchange, market, symbols
-        self._clock, self._faults = clock, faults
+        self._clock, self._speed, self._faults = clock, speed, faults
 
     def routes(self) -> list[web.RouteDef]:
         """Where it answers."""
@@ -121,6 +127,7 @@ class TradingRest:
                 "is_open": is_open,
                 "next_open": wire.local_stamp(following.open if is_open else today.open),
                 "next_close": wire.local_stamp(today.close),
+                "speed": self._speed,  # Alpaca's has no such field: time there runs as it does here
             }
         )
 

@@ -148,8 +148,8 @@ class AlpacaBroker:
         """Its money."""
         return reading.account(await self.host.get("/account"))
 
-    async def time(self) -> int:
-        """What time it is there."""
+    async def time(self) -> tuple[int, float]:
+        """What time it is there, and how many times as fast as here it passes."""
         return reading.time_there(await self.host.get("/clock"))
 
     async def holdings(self) -> list[Holding]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from actors.kernel.clock import SECOND, Clock
+from actors.kernel.clock import SECOND, Clock, ScaledClock, monotonic
 from actors.trading.alpaca.broker import AlpacaBroker
 from actors.trading.alpaca.market import AlpacaMarket
 from actors.trading.ports import Refused, Unreachable
@@ -49,13 +49,29 @@ async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collecti
     return found + await _of_the_market(market, symbols) + await _of_the_time(broker, clock)
 
 
+async def clock_there(broker: AlpacaBroker, ours: Clock) -> Clock:
+    """The clock to trade there by: our own, or where that is another one, as at a simulated exchange, theirs.
+
+    Raises Refused, Unreachable.
+    """
+    asked = monotonic()
+    theirs, speed = await broker.time()
+    theirs += round((monotonic() - asked) / 2 * speed * SECOND)
+    if speed == 1 and abs(ours.now() - theirs) <= DRIFT_S * SECOND:
+        return ours
+    there = ScaledClock(theirs, speed)
+    there.now()  # it runs from here on
+    return there
+
+
 async def _of_the_time(broker: AlpacaBroker, clock: Clock) -> list[Problem]:
-    asked = clock.now()
+    if not broker.host.is_alpacas:
+        return []  # it may have a time of its own, and the desk lives by that
     try:
-        theirs = await broker.time()
+        there = await clock_there(broker, clock)
     except (Refused, Unreachable):
         return []  # it has just answered; what is wrong now is not the clock
-    ahead_s = ((asked + clock.now()) / 2 - theirs) / SECOND
+    ahead_s = (clock.now() - there.now()) / SECOND
     if abs(ahead_s) <= DRIFT_S:
         return []
     way = "ahead of" if ahead_s > 0 else "behind"

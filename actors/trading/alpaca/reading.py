@@ -180,12 +180,18 @@ def account(data: Json) -> AccountState:
         raise Unreachable("the account's answer makes no sense") from error
 
 
-def time_there(data: Json) -> int:
-    """Raises Unreachable when the answer makes no sense."""
+def time_there(data: Json) -> tuple[int, float]:
+    """What a clock shows, and how many times as fast as ours it runs: the simulated exchange's says so.
+
+    Raises Unreachable when the answer makes no sense.
+    """
     try:
-        return _time(data["timestamp"])
+        there, speed = _time(data["timestamp"]), _number(data.get("speed", 1))
     except SENSELESS as error:
         raise Unreachable("the clock's answer makes no sense") from error
+    if speed <= 0:
+        raise Unreachable("the clock's answer makes no sense")
+    return there, speed
 
 
 def holding(data: Json) -> Holding:
