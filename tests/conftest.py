@@ -5,8 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+
+# Without what Hypothesis says against slowness: on a busy machine everything is slow.
+settings.register_profile("nightdesk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nightdesk")
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def test_surges_go_on_from_a_snapshot_as_if_nothing_had_been(steps: list[int], c
     assert again(whole.save()) == again(resumed.save())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 7000), min_size=1, max_size=40), st.randoms(use_true_random=False))
 def test_within_two_hours_the_order_of_arrival_decides_nothing(seconds: list[int], order: Any) -> None:
     """Whether it is a surge, and how near it came to one, is the same."""

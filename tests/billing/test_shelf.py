@@ -53,7 +53,7 @@ steps = st.tuples(
 
 
 @given(st.lists(steps, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_ledger_whose_records_are_below_is_the_same(story: list[tuple[int, int, str, bool]]) -> None:
     plain, low, cellar = Ledger(), Ledger(), Cellar()
     low.records.below = cellar

@@ -108,7 +108,7 @@ def read(watch: Watch, log: Sequence[LogEntry]) -> list[tuple[str, int, Incident
 
 
 @given(stories_of_a_bad_clock, st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_snapshot_and_the_rest_of_the_log_give_what_the_whole_log_gives(
     story: list[tuple[str, Any, int]], where: int
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_snapshot_and_the_rest_of_the_log_give_what_the_whole_log_gives(
 
 
 @given(stories)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_minutes_in_which_nothing_is_due_change_nothing(story: list[tuple[str, Any, int]]) -> None:
     """What lets a replay jump over a quiet night."""
     night = tell(story)
@@ -150,7 +150,7 @@ once_each = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 1000)), max_si
 
 
 @given(once_each, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_order_of_delivery_decides_nothing(told: list[tuple[int, int]], order: Any) -> None:
     """What came late after an outage opens the same incidents in whatever order and however often it came."""
     events = [one_event(number, at) for number, at in sorted(told, key=lambda one: one[1])]
@@ -366,7 +366,7 @@ class Shelf:
 
 
 @given(stories_of_a_bad_clock, st.integers(1, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_who_rests_between_events_sees_the_same(story: list[tuple[str, Any, int]], every: int) -> None:
     """With nothing kept in memory but what the last snapshot did not have, all is as if everything were."""
     log = tell(story).log

@@ -112,7 +112,7 @@ class Desk:
         return f"order-{self._orders}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32 - 1))
 def test_orders_a_backtest_would_send_get_the_backtests_fills(seed: int) -> None:
     """Random bars, signals, costs and accounts: every trade, every equity, every rejection, to the bit."""

@@ -35,7 +35,7 @@ def test_it_is_labelled() -> None:
     assert MARKET.feed == "synthetic"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(0, 300 * DAY), st.integers(0, 3 * DAY))
 def test_any_part_is_the_same_part_of_the_same_market(seed: int, since: int, length: int) -> None:
     begin, end = START + since, START + since + length

@@ -28,7 +28,7 @@ def test_the_minutes_of_a_bar_are_that_bar(seed: int, minutes: int) -> None:
 
 
 @pytest.mark.parametrize("timeframe", ["15m", "2h", "1d"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32))
 def test_any_recording_can_be_played_in_minutes_of_the_sessions(timeframe: str, seed: int) -> None:
     bars = random_bars(default_rng(seed), timeframe, rows=20)

@@ -196,7 +196,7 @@ async def test_a_revived_entry_is_read_once_more_under_a_new_seq_and_listed_once
     steps=st.lists(st.one_of(st.just("append"), st.just("tick"), st.integers(0, 3)), max_size=25),
     crash=st.integers(0, 25),
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_restart_at_any_point_finds_cursor_snapshot_and_tail_that_make_the_same_state(
     steps: list[str | int], crash: int
 ) -> None:

@@ -22,7 +22,7 @@ JSON = st.recursive(
 
 
 @given(batches=st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9)), max_size=12), max_size=6))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_an_event_is_stored_once_however_its_copies_fall_into_batches(batches: list[list[tuple[str, int]]]) -> None:
     """Duplicates within a batch, between batches and between tenants: the first seq is everyone's answer."""
 

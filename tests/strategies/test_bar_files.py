@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import BadInput
@@ -18,6 +18,12 @@ from strategies.bars import Bars
 
 HEADER = "symbol,time,open,high,low,close,volume\n"
 FIRST, SECOND = "AAPL,2024-07-01T13:30:00Z,10,11,9,10.5,1000\n", "AAPL,2024-07-02T13:30:00Z,10.5,12,10,11,1500\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one example after the other is written."""
+    return tmp_path_factory.mktemp("bars")
 
 
 def write(folder: Path, text: str, name: str = "bars.csv") -> Path:
@@ -77,12 +83,12 @@ def test_crlf_quotes_and_empty_lines_change_nothing(tmp_path: Path) -> None:
     assert same(plain, read_bars(write(tmp_path, text, "other.csv")))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.permutations([symbol for symbol in "ABC" for _ in range(4)]))
-def test_symbols_may_interleave(tmp_path: Path, order: list[str]) -> None:
+def test_symbols_may_interleave(folder: Path, order: list[str]) -> None:
     rows = {symbol: iter(range(4)) for symbol in "ABC"}
     text = HEADER + "".join(f"{symbol},{next(rows[symbol]) * 86400},10,11,9,10,{ord(symbol)}\n" for symbol in order)
-    bars = read_bars(write(tmp_path, text))
+    bars = read_bars(write(folder, text))
     assert bars.symbols == ("A", "B", "C")
     assert bars.volume.tolist() == [[65, 66, 67]] * 4
 
@@ -174,13 +180,12 @@ SPLINTERS = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 30), SPLINTERS), min_size=1, max_size=4))
-def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, damages: list[tuple[int, int, bytes]]) -> None:
+def test_a_damaged_file_is_read_or_refused_in_one_line(folder: Path, damages: list[tuple[int, int, bytes]]) -> None:
     text = (HEADER + FIRST + SECOND + FIRST.replace("AAPL", "MSFT")).encode()
     for at, removed, splinter in damages:
         text = text[:at] + splinter + text[at + removed :]
-    path = tmp_path / "bars.csv"
+    path = folder / "bars.csv"
     path.write_bytes(text)
     try:
         bars = read_bars(path)

@@ -65,7 +65,7 @@ def assert_equal(left: Bars, right: Bars) -> None:
     assert left.timeframe == right.timeframe
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_what_was_written_is_read_to_the_bit_and_the_newest_bar_of_a_time_counts(
     tmp_path_factory: pytest.TempPathFactory, data: Any

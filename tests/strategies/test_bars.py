@@ -109,7 +109,7 @@ def test_a_strange_timeframe_is_refused(text: str) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), timeframe=st.sampled_from(["2h", "1h", "1d", "30m"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_longer_bar_is_its_shorter_ones_put_together(seed: int, timeframe: str) -> None:
     bars = random_bars(np.random.default_rng(seed), "15m", rows=700, symbols=3, missing=0.5)
     longer = resample(bars, timeframe)

@@ -233,7 +233,7 @@ def test_entering_before_some_indicator_is_defined_is_fine_when_it_hangs_on_none
 
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_a_saved_state_continues_to_the_bit(name: str, seed: int) -> None:
     """A new object at every cut, overlay included; the state goes through a file as a daemon would keep it."""
     rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ def assert_same(bars: Bars, lane: int, decided: Decisions, row: int, verdicts: M
 @pytest.mark.parametrize("name", ALONE)
 @given(seed=SEEDS)
 @example(seed=2_141_574)  # a close exactly 1 % below a VWAP that no float is
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_strategy_decides_as_its_plain_rule(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     kind, rule = load(name), getattr(plain_rules, name)
@@ -55,7 +55,7 @@ def test_a_strategy_decides_as_its_plain_rule(name: str, seed: int) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_relative_strength_decides_as_its_plain_rule(seed: int) -> None:
     rng = np.random.default_rng(seed)
     kind = load("relative_strength")
@@ -70,7 +70,7 @@ def test_relative_strength_decides_as_its_plain_rule(seed: int) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_earnings_momentum_decides_as_its_plain_rule(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     rng = np.random.default_rng(seed)
     kind = load("earnings_momentum")
@@ -93,7 +93,7 @@ def test_earnings_momentum_decides_as_its_plain_rule(seed: int, tmp_path_factory
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_sector_rotation_withholds_entries_in_weak_sectors_and_no_exit(seed: int) -> None:
     rng = np.random.default_rng(seed)
     kind = load("momentum_basic")

@@ -91,7 +91,7 @@ def stories(draw: Any) -> Story:
     return story
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stories())
 def test_cash_and_shares_are_what_was_paid_and_bought_and_trades_explain_the_rest(story: Story) -> None:
     """Σ P&L of what is closed, and the cost of what is held, is all that cash has lost."""
@@ -103,7 +103,7 @@ def test_cash_and_shares_are_what_was_paid_and_bought_and_trades_explain_the_res
     assert not book.flights
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(stories(), st.sampled_from([0.1, 0.5, 2.0, 4.0, 20.0]))
 def test_a_split_changes_no_dollar(story: Story, ratio: float) -> None:
     book = story.book

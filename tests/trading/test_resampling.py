@@ -68,7 +68,7 @@ def same(live: list[BarBlock], lab: Bars) -> None:
         assert list(block.volume) == volume.tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(minutes(), st.sampled_from(["15m", "30m", "2h", "1d"]), st.randoms())
 def test_live_bars_are_those_of_the_lab_also_across_restarts(bars: Bars, timeframe: str, rng: Any) -> None:
     """After any block the daemon may be killed, and is then shown that block once more."""

@@ -44,7 +44,7 @@ def compare(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed
     return live
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS)
 def test_random_signals_trade_live_as_in_the_backtest(seed: int) -> None:
     """Missing bars, rejects, partial fills, stops of every kind, the end of sessions, the kill switch, full books."""
@@ -55,7 +55,7 @@ def test_random_signals_trade_live_as_in_the_backtest(seed: int) -> None:
     compare(random_script(rng, bars, 1), bars, random_account(rng, len(bars.symbols)), costs, seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS)
 def test_a_trader_restored_from_a_snapshot_and_the_tail_is_the_one_that_went_on(seed: int) -> None:
     """Restarts between bars, each from the last snapshot; in the end nothing differs from a life without any."""

@@ -26,7 +26,7 @@ def own_bars(bars: Bars, symbol: int) -> Bars:
 
 @pytest.mark.parametrize("name", INDICATORS)
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_any_cut_gives_the_same_bits(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     bars = random_bars(rng, "15m", rows=ROWS, symbols=int(rng.integers(1, 12)), missing=rng.choice([0, 0.1, 0.6]))
@@ -39,7 +39,7 @@ def test_any_cut_gives_the_same_bits(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", INDICATORS)
 @given(seed=SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_set_gives_the_same_bits_alone_as_beside_others(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     bars = random_bars(rng, "15m", rows=ROWS, symbols=int(rng.integers(1, 12)), missing=0.1)
@@ -53,7 +53,7 @@ def test_a_set_gives_the_same_bits_alone_as_beside_others(name: str, seed: int) 
 
 @pytest.mark.parametrize("name", [name for name in INDICATORS if name != "NewWeek"])
 @given(seed=SEEDS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_missing_bar_is_as_if_the_symbol_traded_alone_without_it(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     bars = random_bars(rng, "15m", rows=ROWS, symbols=5, missing=rng.choice([0.1, 0.6]))

@@ -59,7 +59,7 @@ def same(ours: np.ndarray, theirs: Floats, tolerance: float = 1e-9) -> None:
 
 
 @given(seed=SEEDS, n=LENGTHS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_talib_agrees(seed: int, n: int) -> None:
     """On prices in units, so that both see the same numbers."""
     shape, block = one_symbol(np.random.default_rng(seed))
@@ -76,7 +76,7 @@ def test_talib_agrees(seed: int, n: int) -> None:
 
 
 @given(seed=SEEDS, n=LENGTHS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_talib_agrees_on_rsi_but_for_prices_that_never_moved(seed: int, n: int) -> None:
     """It says 0 where nothing has moved; we say 50, for there is neither strength nor weakness."""
     shape, block = one_symbol(np.random.default_rng(seed))
@@ -88,7 +88,7 @@ def test_talib_agrees_on_rsi_but_for_prices_that_never_moved(seed: int, n: int) 
 
 
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_talib_agrees_on_macd_once_its_late_start_is_forgotten(seed: int) -> None:
     """It seeds the fast average late, so that both begin on one bar; the difference fades by 1 - 2/13 a bar."""
     shape, block = one_symbol(np.random.default_rng(seed))
@@ -149,7 +149,7 @@ def shape_of(closes: npt.ArrayLike, sets: int = 1) -> tuple[Shape, Ints]:
 
 
 @given(seed=SEEDS, n=LENGTHS, width=st.sampled_from([1.0, 1.5, 2.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_ties_with_the_bands_are_decided_exactly(seed: int, n: int, width: float) -> None:
     """On a coarse grid closes tie with the middle, and a band of whole width now and then; fractions are the judge."""
     close = np.random.default_rng(seed).integers(1, 6, 300) * 5_000 + 1_000_000
@@ -212,7 +212,7 @@ def test_of_equal_lows_the_earliest_counts() -> None:
 
 
 @given(seed=SEEDS, n=st.integers(2, 150), percent=st.sampled_from([0.0, 1.0, 10.0, 33.3, 50.0, 99.0, 100.0]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_percentile_is_numpys_linear_one_of_the_bars_before(seed: int, n: int, percent: float) -> None:
     values = np.random.default_rng(seed).integers(0, 50, 200) / 7
     shape, _ = shape_of([[0] * 200])

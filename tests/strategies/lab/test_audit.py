@@ -194,7 +194,7 @@ def test_an_honest_strategy_is_not_accused(honest: type[Strategy]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=SEEDS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_none_of_the_ten_is_accused(name: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     kind = load(name)

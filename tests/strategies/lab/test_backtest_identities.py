@@ -32,7 +32,7 @@ def random_run(seed: int) -> tuple[Bars, list[Result]]:
     return bars, backtest(strategy, bars, account=account, costs=random_costs(rng), seed=seed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS)
 def test_the_trades_add_up_to_the_change_of_equity(seed: int) -> None:
     _, results = random_run(seed)
@@ -40,7 +40,7 @@ def test_the_trades_add_up_to_the_change_of_equity(seed: int) -> None:
         assert result.trades.pnl.sum() == pytest.approx(result.final_equity - result.initial_capital, abs=1e-9 * 10_000)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS)
 def test_every_fill_is_within_a_bar_of_its_symbol(seed: int) -> None:
     """Entries and exits carry the time of a bar the symbol has, in order, and a position is never entered twice."""
@@ -57,7 +57,7 @@ def test_every_fill_is_within_a_bar_of_its_symbol(seed: int) -> None:
             assert (first[1:] > last[:-1]).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SEEDS)
 def test_equity_is_what_was_earned_and_what_is_held(seed: int) -> None:
     """At every close: the capital, the P&L of closed trades, and open positions from their price of entry."""
@@ -75,7 +75,7 @@ def test_equity_is_what_was_earned_and_what_is_held(seed: int) -> None:
         assert result.equity[row] == pytest.approx(expected, rel=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_run(seed: int) -> None:
     rng = default_rng(seed)
@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_run(seed: i
         assert contents[0] != contents[2]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS)
 def test_exposure_counts_the_closes_at_which_the_book_holds_something(seed: int) -> None:
     rng = default_rng(seed)

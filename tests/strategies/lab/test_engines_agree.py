@@ -129,7 +129,7 @@ def plainly(strategy: Strategy, bars: Bars, account: Account, costs: Costs, seed
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SEEDS)
 def test_the_engine_that_jumps_agrees_on_random_signals(seed: int) -> None:
     rng = default_rng(seed)
@@ -137,7 +137,7 @@ def test_the_engine_that_jumps_agrees_on_random_signals(seed: int) -> None:
     compare(rng, bars, random_script(rng, bars, int(rng.integers(1, 4))), seed, many=99)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SEEDS)
 @example(67108864)  # an entry that a bar without volume does not fill costs nothing, not even the least commission
 def test_the_engine_for_many_sets_agrees_on_random_signals(seed: int) -> None:
@@ -146,7 +146,7 @@ def test_the_engine_for_many_sets_agrees_on_random_signals(seed: int) -> None:
     compare(rng, bars, random_script(rng, bars, int(rng.integers(2, 5))), seed, many=2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SEEDS)
 def test_the_engine_for_one_symbol_agrees_on_random_signals(seed: int) -> None:
     """Accounts of one symbol each, half of them without rejections and limits, where ends are found ahead."""
