@@ -11,6 +11,8 @@ from typing import Any
 
 from actors.billing.memory import written
 
+HOUR_S = 3600
+IDLE_HOURS_MAX = 8 * 7 * 24  # after so long nearly all is forgotten; no gap is stepped through further
 FORGET = 0.5 ** (1 / (14 * 24))  # per hour: half of what was learnt is gone after two weeks
 FORGET_PROFILE_DAY = 0.5 ** (1 / 42)
 PSEUDO = 2.0  # events in each cell of the profile before any was seen: sparse tenants have a flat one

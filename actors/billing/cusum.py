@@ -7,18 +7,16 @@ minutes; what comes up to two hours late joins its bin and is judged there, what
 baseline learns only what has left the two hours, so that what goes wrong does not hide itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from math import log, sqrt
 from typing import Any, NamedTuple
 
-from actors.billing.baseline import SeasonalRate
-from actors.kernel.clock import moved
+from actors.billing.baseline import HOUR_S, IDLE_HOURS_MAX, SeasonalRate
 
-HOUR_S = 3600
 BIN_S = 300
 BINS_PER_HOUR = HOUR_S // BIN_S
 WINDOW_BINS = 24
-IDLE_BINS_MAX = 8 * 7 * 24 * BINS_PER_HOUR  # after so long nearly all is forgotten; no gap is stepped through further
+IDLE_BINS_MAX = IDLE_HOURS_MAX * BINS_PER_HOUR
 ALARM_GAP_BINS = BINS_PER_HOUR  # an hour without any ends a surge: what comes after it is judged afresh
 EVENTS_MIN = 5
 FAILED_MIN = 6
@@ -30,8 +28,6 @@ SHARE_THRESHOLDS = {"low": 12.0, "normal": 9.0, "high": 6.5}
 SHARE_SCORE_MAX = 13.0  # so that a share that is usual again does not take days to be so
 SHARE_LEARNT_MIN = 50
 COLD_HOURS = 72
-LULL_THRESHOLDS = {"low": 30.0, "normal": 20.0, "high": 14.0}
-"""Events that should have come, by sensitivity."""
 
 
 class Surge(NamedTuple):
@@ -45,52 +41,66 @@ class Surge(NamedTuple):
     until: int
 
 
-class Cusum:
+class Step(NamedTuple):
+    """A bin in which something came: where, what was expected since the one before, and in it, and what came."""
+
+    at: int
+    gap: float
+    expected: float
+    events: int
+    marked: int
+
+
+class Cusum(NamedTuple):
     """One alternative: W, and what it was gathered from since it was last 0."""
 
-    __slots__ = ("alarmed", "events", "expected", "last", "marked", "ratio", "since", "w")
-
-    def __init__(self, ratio: float) -> None:
-        self.ratio = ratio
-        self.clear()
-
-    def clear(self) -> None:
-        """Nothing speaks for the alternative."""
-        self.w = self.expected = 0.0
-        self.events = self.marked = self.since = self.last = 0
-        self.alarmed = False
-
-    def drift(self, expected: float, until: int) -> None:
-        """Nothing came up to bin `until`, where so many were expected."""
-        self.w -= (self.ratio - 1) * expected
-        self.expected += expected
-        if self.w <= 0 or (self.alarmed and until - self.last > ALARM_GAP_BINS):
-            self.clear()
-
-    def take(self, at: int, events: int, marked: int, expected: float, threshold: float) -> None:
-        """So many came in bin `at`, where so many were expected."""
-        if not self.events:
-            self.since = at
-        self.w += events * log(self.ratio) - (self.ratio - 1) * expected
-        self.events += events
-        self.marked += marked
-        self.expected += expected
-        self.last = at
-        self.alarmed = self.alarmed or self.w > threshold
-        if self.w <= 0:
-            self.clear()
-
-    def save(self) -> list[Any]:
-        """All of it."""
-        return [getattr(self, name) for name in self.__slots__]
+    alarmed: bool
+    events: int
+    expected: float
+    last: int
+    marked: int
+    ratio: float
+    since: int
+    w: float
 
     @classmethod
-    def of(cls, saved: list[Any]) -> "Cusum":
-        """What `save` gave."""
-        made = cls.__new__(cls)
-        for name, value in zip(cls.__slots__, saved, strict=True):
-            setattr(made, name, value)
-        return made
+    def at_rest(cls, ratio: float) -> "Cusum":
+        """Nothing speaks for the alternative."""
+        return cls(alarmed=False, events=0, expected=0.0, last=0, marked=0, ratio=ratio, since=0, w=0.0)
+
+    def idle(self, expected: float, until: int) -> "Cusum":
+        """After nothing came up to bin `until`, where so many were expected."""
+        w = self.w - (self.ratio - 1) * expected
+        if w <= 0 or (self.alarmed and until - self.last > ALARM_GAP_BINS):
+            return Cusum.at_rest(self.ratio)
+        return self._replace(w=w, expected=self.expected + expected)
+
+    def after(self, steps: Iterable[Step], threshold: float, asked: int) -> tuple["Cusum", Surge | None]:
+        """After these bins; and of the surges as they stood in those from `asked` on, the one with the highest score.
+
+        Without a call per bin: a busy shop has 24 of them, each event asks, and each alternative answers.
+        """
+        alarmed, total, expected, last, total_marked, ratio, since, w = self
+        gain, slope, best = log(ratio), ratio - 1, None
+        for at, gap, usual, events, marked in steps:
+            w -= slope * gap
+            expected += gap
+            if w <= 0 or (alarmed and at - last > ALARM_GAP_BINS):
+                alarmed, total, expected, total_marked, w = False, 0, 0.0, 0, 0.0
+            if not total:
+                since = at
+            w += events * gain - slope * usual
+            if w <= 0:
+                alarmed, total, expected, last, total_marked, since, w = False, 0, 0.0, 0, 0, 0, 0.0
+                continue
+            total += events
+            total_marked += marked
+            expected += usual
+            last = at
+            alarmed = alarmed or w > threshold
+            if at >= asked and total >= EVENTS_MIN and (best is None or w / threshold > best.score):
+                best = Surge(w / threshold, total, total_marked, expected, since * BIN_S, (at + 1) * BIN_S)
+        return Cusum(alarmed, total, expected, last, total_marked, ratio, since, w), best
 
 
 class Surges:
@@ -108,7 +118,7 @@ class Surges:
         self._bins: dict[int, list[int]] = {}  # within the two hours: how many, and how many of them are marked
         self._settled = 0  # the first bin of the two hours
         self._counted = 0  # in that part of its hour which is settled
-        self._sums = [Cusum(ratio) for ratio in RATIOS]  # up to there
+        self._sums = [Cusum.at_rest(ratio) for ratio in RATIOS]  # up to there
 
     def count(self, second: int, now_s: int, limit: float, *, marked: bool = False) -> Surge | None:
         """Count one; the surge it belongs to, unless that is past. Whether it is one says its score."""
@@ -134,18 +144,11 @@ class Surges:
     def strongest(self, second: int, limit: float) -> Surge | None:
         """Of the surges that hold this second or come after it, the one with the highest score."""
         best: Surge | None = None
-        steps = list(self._steps())
+        steps, asked = self._steps(), second // BIN_S
         for settled in self._sums:
-            threshold = self._threshold(settled.ratio, limit)
-            total = Cusum.of(settled.save())
-            for at, gap, here in steps:
-                total.drift(gap, at)
-                events, marked = self._bins[at]
-                total.take(at, events, marked, here, threshold)
-                score = total.w / threshold
-                if at >= second // BIN_S and total.events >= EVENTS_MIN and (best is None or score > best.score):
-                    expected, since, until = total.expected, total.since * BIN_S, (at + 1) * BIN_S
-                    best = Surge(score, total.events, total.marked, expected, since, until)
+            _, found = settled.after(steps, self._threshold(settled.ratio, limit), asked)
+            if found is not None and (best is None or found.score > best.score):
+                best = found
         return best
 
     def _threshold(self, ratio: float, limit: float) -> float:
@@ -163,14 +166,17 @@ class Surges:
             return 2
         return 2.5 if ratio == RATIOS[-1] else 5
 
-    def _steps(self) -> Iterator[tuple[int, float, float]]:
-        """Each bin of the two hours: where, what was to be expected since the one before, and in it."""
-        last, bins = self._settled, sorted(self._bins)
-        hours = range(last // BINS_PER_HOUR, bins[-1] // BINS_PER_HOUR + 1)
-        usual = {hour: self._expected(hour) for hour in hours}
-        for at in bins:
-            yield at, sum(usual[empty // BINS_PER_HOUR] for empty in range(last, at)), usual[at // BINS_PER_HOUR]
-            last = at + 1
+    def _steps(self) -> list[Step]:
+        """Those of the two hours."""
+        first, bins = self._settled, sorted(self._bins.items())
+        hours = range(first // BINS_PER_HOUR, bins[-1][0] // BINS_PER_HOUR + 1)
+        usual = [each for hour in hours for each in [self._expected(hour)] * BINS_PER_HOUR][first % BINS_PER_HOUR :]
+        steps, gap = [], 0
+        for at, (events, marked) in bins:
+            here = at - first
+            steps.append(Step(at, sum(usual[gap:here]), usual[here], events, marked))
+            gap = here + 1
+        return steps
 
     def _expected(self, hour: int) -> float:
         """In each bin of this hour."""
@@ -181,19 +187,20 @@ class Surges:
         if to - self._settled > IDLE_BINS_MAX:
             self._settled, self._counted = to - IDLE_BINS_MAX, 0
             self._bins.clear()
-            self._sums = [Cusum(ratio) for ratio in RATIOS]
+            self._sums = [Cusum.at_rest(ratio) for ratio in RATIOS]
         while self._settled < to:
             hour = self._settled // BINS_PER_HOUR
             end = min(to, (hour + 1) * BINS_PER_HOUR)
             here = self._expected(hour)
             held = [(at, self._bins.pop(at)) for at in sorted(self._bins) if at < end]
-            for total in self._sums:
-                threshold, last = self._threshold(total.ratio, limit), self._settled
-                for at, (events, marked) in held:
-                    total.drift((at - last) * here, at)
-                    total.take(at, events, marked, here, threshold)
-                    last = at + 1
-                total.drift((end - last) * here, end)
+            steps, last = [], self._settled
+            for at, (events, marked) in held:
+                steps.append(Step(at, (at - last) * here, here, events, marked))
+                last = at + 1
+            if steps:
+                found = (total.after(steps, self._threshold(total.ratio, limit), end) for total in self._sums)
+                self._sums = [total for total, _ in found]
+            self._sums = [total.idle((end - last) * here, end) for total in self._sums]
             self._counted += sum(events for _, (events, _) in held)
             self._settled = end
             if end % BINS_PER_HOUR == 0:
@@ -203,14 +210,14 @@ class Surges:
     def save(self) -> list[Any]:
         """The rate, the two hours, and the sums up to them."""
         bins = [[at, *held] for at, held in self._bins.items()]
-        return [self.rate.save(), bins, self._settled, self._counted, [total.save() for total in self._sums]]
+        return [self.rate.save(), bins, self._settled, self._counted, self._sums]
 
     def load(self, state: list[Any]) -> None:
         """What `save` gave."""
         rate, bins, self._settled, self._counted, sums = state
         self.rate.load(rate)
         self._bins = {at: held for at, *held in bins}
-        self._sums = [Cusum.of(saved) for saved in sums]
+        self._sums = [Cusum(*saved) for saved in sums]
 
 
 class Share:
@@ -265,14 +272,11 @@ class Share:
         usual = self.usual
         best: Surge | None = None
         steps = sorted(self._bins.items())
+        until = (steps[-1][0] + 1) * BIN_S
         for odds, settled in zip(ODDS, self._sums, strict=True):
-            total = settled
-            for at, (tried, failed) in steps:
-                total = summed(total, at, tried, failed, odds, usual)
-            w, all_tried, all_failed, since = total
-            if all_failed >= FAILED_MIN and (best is None or w / limit > best.score):
-                until = (steps[-1][0] + 1) * BIN_S
-                best = Surge(w / limit, int(all_tried), int(all_failed), all_tried * usual, int(since) * BIN_S, until)
+            w, tried, failed, since = summed(settled, steps, odds, usual)
+            if failed >= FAILED_MIN and (best is None or w / limit > best.score):
+                best = Surge(w / limit, int(tried), int(failed), tried * usual, int(since) * BIN_S, until)
         return best
 
     def _settle(self, to: int) -> None:
@@ -280,9 +284,8 @@ class Share:
         for at in sorted(self._bins):
             if at < to:
                 tried, failed = self._bins.pop(at)
-                self._sums = [
-                    summed(total, at, tried, failed, odds, usual) for odds, total in zip(ODDS, self._sums, strict=True)
-                ]
+                step = [(at, [tried, failed])]
+                self._sums = [summed(total, step, odds, usual) for odds, total in zip(ODDS, self._sums, strict=True)]
                 self.learnt += tried
                 self._failed += min(float(failed), 3 * usual * tried + 1)
                 self._succeeded += tried - failed
@@ -302,119 +305,18 @@ class Share:
         self._bins = {at: held for at, *held in bins}
 
 
-def summed(total: list[float], at: int, tried: int, failed: int, odds: float, usual: float) -> list[float]:
-    """One step of the Bernoulli CUSUM: W, tried, failed, first bin."""
+def summed(total: list[float], steps: Iterable[tuple[int, list[int]]], odds: float, usual: float) -> list[float]:
+    """A Bernoulli CUSUM (W, tried, failed, first bin) after these bins, each with what was tried and failed in it."""
     w, all_tried, all_failed, since = total
     unusual = odds * usual / (1 - usual + odds * usual)
-    w += failed * log(unusual / usual) + (tried - failed) * log((1 - unusual) / (1 - usual))
-    if w <= 0:
-        return [0.0, 0, 0, 0]
-    return [min(w, SHARE_SCORE_MAX), all_tried + tried, all_failed + failed, since or at]
-
-
-class Lull:
-    """Of what usually comes, how much is missing: W ← max(0, W + (1-r)·expected + n·ln r), for one ratio r < 1.
-
-    With r = 0 each event starts afresh, and W is what was expected since. The expectation is the lower end of what the
-    rate may be.
-    """
-
-    __slots__ = ("_at", "_hours", "_w", "expected", "missed_since", "rate", "ratio", "seen")
-
-    def __init__(self, ratio: float) -> None:
-        self.rate = SeasonalRate(prior_per_day=1.0, prior_days=0.02)
-        self.ratio = ratio
-        self._hours: dict[int, int] = {}  # the latest two, not yet learnt
-        self._at = 0  # W is as of this second
-        self._w = 0.0
-        self.missed_since = 0  # W was last 0 then; since then so many were seen, and expected:
-        self.seen = 0
-        self.expected = 0.0
-
-    def learn(self, second: int) -> None:
-        """One came at this second; it may be an hour late."""
-        hour, hours = second // HOUR_S, self._hours
-        if hour in hours:
-            hours[hour] += 1
-            return
-        newest = max(hours, default=hour)
-        if hour < newest - 1:
-            return
-        hours[hour] = 1
-        for late in range(max(min(hours), hour - IDLE_BINS_MAX // BINS_PER_HOUR), hour - 1):
-            self.rate.learn(late, hours.pop(late, 0))
-        for late in [late for late in hours if late < hour - 1]:
-            del hours[late]
-
-    def reset(self, second: int) -> None:
-        """All is well as of then."""
-        self._at = self.missed_since = second
-        self._w = self.expected = 0.0
-        self.seen = 0
-
-    def take(self, second: int) -> None:
-        """One came."""
-        if not self.ratio:
-            self.reset(max(second, self._at))
-            return
-        self.advance(second)
-        self.seen += 1
-        self._w += log(self.ratio)
-        if self._w <= 0:
-            self.reset(self._at)
-
-    def advance(self, second: int) -> None:
-        """Nothing came up to then."""
-        if not self._at:
-            self.reset(second)
-        if second > self._at:
-            missing = self._expected(second)
-            self._w += (1 - self.ratio) * missing
-            self.expected += missing
-            self._at = second
-
-    def set_back(self, second: int, by_s: int) -> None:
-        """The clock was `by_s` ahead and is set right: what was missed was missed as long ago as before."""
-        self._at = min(self._at, second)
-        self.missed_since = moved(self.missed_since, second, by_s)
-
-    def score(self, limit: float) -> float:
-        """W over the threshold, which the dispersion widens; beyond 1 too much is missing."""
-        return self._w / (limit * self.rate.dispersion(daily=False))
-
-    def bound(self, limit: float) -> None:
-        """However long it lasted: it takes no longer to be over."""
-        self._w = min(self._w, 1.2 * limit * self.rate.dispersion(daily=False))
-
-    def when(self, limit: float) -> int | None:
-        """The second at which the score will be 1 if nothing comes; None: not within eight weeks."""
-        left = (limit * self.rate.dispersion(daily=False) - self._w) / (1 - self.ratio)
-        at = self._at
-        for _ in range(IDLE_BINS_MAX // BINS_PER_HOUR):
-            if left <= 0:
-                return at
-            rate, end = self.rate.at_least(at // HOUR_S) / HOUR_S, (at // HOUR_S + 1) * HOUR_S
-            if rate * (end - at) >= left:
-                return at + int(left / rate) + 1
-            left -= rate * (end - at)
-            at = end
-        return None
-
-    def _expected(self, until: int) -> float:
-        total, at = 0.0, max(self._at, until - IDLE_BINS_MAX * BIN_S)
-        while at < until:
-            end = min(until, (at // HOUR_S + 1) * HOUR_S)
-            total += self.rate.at_least(at // HOUR_S) * (end - at) / HOUR_S
-            at = end
-        return total
-
-    def save(self) -> list[Any]:
-        """The rate, two hours, and the sum."""
-        hours = list(self._hours.items())
-        return [self.rate.save(), hours, self._at, self._w, self.missed_since, self.seen, self.expected]
-
-    def load(self, state: list[Any]) -> None:
-        """What `save` gave."""
-        rate, hours, self._at, self._w, self.missed_since, self.seen, self.expected = state
-        self.rate.load(rate)
-        self._hours = dict(hours)
+    loss, gain = log(unusual / usual), log((1 - unusual) / (1 - usual))
+    for at, (tried, failed) in steps:
+        w += failed * loss + (tried - failed) * gain
+        if w <= 0:
+            w, all_tried, all_failed, since = 0.0, 0, 0, 0
+            continue
+        w = min(w, SHARE_SCORE_MAX)
+        all_tried += tried
+        all_failed += failed
+        since = since or at
+    return [w, all_tried, all_failed, since]

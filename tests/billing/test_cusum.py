@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.billing.baseline import WARM_HOURS, SeasonalRate
-from actors.billing.cusum import BIN_S, HOUR_S, Lull, Share, Surges
+from actors.billing.baseline import HOUR_S, WARM_HOURS, SeasonalRate
+from actors.billing.cusum import BIN_S, Share, Surges
+from actors.billing.lull import Lull
 from actors.kernel.clock import chance
 
 START = 1_780_000_000 // HOUR_S * HOUR_S
@@ -17,7 +18,7 @@ gaps = st.lists(st.integers(0, 40 * HOUR_S), max_size=60)
 
 def again(saved: Any) -> Any:
     """Through JSON, as a snapshot goes."""
-    return orjson.loads(orjson.dumps(saved))
+    return orjson.loads(orjson.dumps(saved, default=tuple))
 
 
 @given(gaps, st.integers(0, 60))

@@ -1,10 +1,10 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from actors.billing.cusum import LULL_THRESHOLDS, Lull
 from actors.billing.detectors.base import NEVER, Detector, Finding, Over, Rules
 from actors.billing.detectors.evidence import ago, moment
 from actors.billing.facts import CustomerState, SubscriptionState
+from actors.billing.lull import LULL_THRESHOLDS, Lull
 from actors.billing.memory import Seen
 from actors.kernel.clock import SECOND
 from actors.store.records import Severity

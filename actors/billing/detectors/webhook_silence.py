@@ -1,10 +1,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
-from actors.billing.cusum import LULL_THRESHOLDS, Lull
 from actors.billing.detectors.base import NEVER, Detector, Finding, Over, Rules
 from actors.billing.detectors.evidence import ago, cautiously, moment
 from actors.billing.facts import Arrival, EndpointProbed, EventsMissed, Fact
+from actors.billing.lull import LULL_THRESHOLDS, Lull
 from actors.billing.probe import BRIEFLY, SAYS, Verdict
 from actors.kernel.clock import SECOND
 from actors.store.records import Anomaly, Severity
