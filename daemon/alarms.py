@@ -62,14 +62,15 @@ def of_supervision(event: kernel.SupervisionEvent) -> Alarm | None:
 
 
 def _of_strategy(actor: str, what: str) -> Alarm:
-    """Nobody looks after its stops while it is away; that is for its owner to know at once."""
+    """What it holds is looked after meanwhile; but what it would have sold is not sold."""
     name = actor.removeprefix(STRATEGY)
     return Alarm(
         "strategy_failed",
         name,
         f"{name} {what}",
         Severity.CRITICAL,
-        first=f"Nobody judges its stops: nightdesk positions shows what it holds. Mended: nightdesk restart {actor}",
+        first=f"Its stops are kept and it enters nothing; nightdesk flatten {name} sells what it holds. "
+        f"Mended: nightdesk restart {actor}",
         quiet_s=UNTIL_RESOLVED_S,
     )
 

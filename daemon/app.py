@@ -190,6 +190,8 @@ class Daemon:
         report.supervision(event)
         if (alarm := of_supervision(event)) is not None:
             self._alarms.offer(alarm)
+        if self._desk is not None:
+            self._desk.heed(event)
 
     def _on_store_trouble(self, trouble: str | None) -> None:
         report.store_trouble(trouble)

@@ -154,8 +154,6 @@ class DeskOffice:
         if waiting.cancelled_caught:
             raise UserError("it is written down, but not everyone has come to it yet; see nightdesk actors")
         concerned = [name] if name else known
-        if instruction == "flatten" and (left := [one for one in concerned if _unsold(desk, one)]):
-            raise UserError("\nnightdesk: ".join(_whose_nobody_sells(desk, one) for one in left))
         return {"instruction": instruction, "strategies": [self._strategy(desk, one) for one in concerned]}
 
 
@@ -163,27 +161,10 @@ def _state(desk: "TradingDesk", name: str) -> str:
     """running, halted, killed, failed (it hung, too), or retired: it has a book, and the config does not name it."""
     book = desk.risk.book
     runner = desk.runners.get(name)
-    if runner is None:
-        return "failed" if _configured(desk, name) else "retired"
+    if name in desk.custody.absent or runner is None:
+        return "failed" if any(chosen.name == name for chosen in desk.plan.strategies) else "retired"
     if "kill_switch" in (book.halted.get(name), book.halted.get("")):
         return "killed"
     if name in book.halted or "" in book.halted:
         return "halted"
     return "failed" if runner.trader.failure else "running"
-
-
-def _configured(desk: "TradingDesk", name: str) -> bool:
-    return any(chosen.name == name for chosen in desk.plan.strategies)
-
-
-def _unsold(desk: "TradingDesk", name: str) -> bool:
-    """Whether it holds something and is not there to sell it: it hung, or the config does not name it."""
-    purse = desk.broker.accounts.purses.get(name)
-    return name not in desk.runners and purse is not None and bool(purse.stakes)
-
-
-def _whose_nobody_sells(desk: "TradingDesk", name: str) -> str:
-    held = ", ".join(sorted(desk.broker.accounts.purses[name].stakes))
-    if _configured(desk, name):
-        return f"{name} does not run and still holds {held}; mended: nightdesk restart trading.strategy:{name} sells it"
-    return f"{name} is not traded any more and still holds {held}; add it to trading.strategies again, a start sells it"

@@ -31,6 +31,8 @@ class Chosen:
     params: Mapping[str, Value]
     timeframe: int
     make: Callable[[], Strategy]
+    renewed: "Callable[[], Chosen]"
+    """As its file says by now. Raises BadInput."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def plan(trading: said.Trading, only: Sequence[str] = ()) -> DeskPlan:
     """With all strategies of the settings, or `only` some. Raises BadInput, naming the key or the file."""
     symbols = trading.universe.symbols
     sectors = sectors_of(symbols, trading.universe.sectors) if trading.universe.sectors else {}
-    strategies = tuple(_choose(choice, trading, sectors) for choice in _choices(trading, only))
+    strategies = tuple(_choose(*choice, trading, sectors) for choice in _choices(trading, only))
     return DeskPlan(
         strategies,
         symbols,
@@ -79,57 +81,59 @@ def limits_of(trading: said.Trading) -> Limits:
     )
 
 
-def _choices(trading: said.Trading, only: Sequence[str]) -> list[tuple[str, said.StrategyChoice, type[Strategy]]]:
-    """Where each is said, what is said of it, and its class."""
+def _choices(trading: said.Trading, only: Sequence[str]) -> list[tuple[str, said.StrategyChoice, str]]:
+    """Where each is said, what is said of it, and the name or path by which it is loaded."""
     own = _own_strategies(trading.strategies_dir)
     listed = (*NAMES, *own) if trading.strategies is None else trading.strategies
     choices = [said.StrategyChoice(name=one) if isinstance(one, str) else one for one in listed]
-    found: dict[str, tuple[str, said.StrategyChoice, type[Strategy]]] = {}
+    found: dict[str, tuple[str, said.StrategyChoice, str]] = {}
     for index, choice in enumerate(choices):
         where = f"trading.strategies[{index}]"
         if choice.name in found:
             raise BadInput(f"{where}: {choice.name} is given twice")
-        found[choice.name] = where, choice, _kind(where, choice.name, own)
+        found[choice.name] = where, choice, _source(where, choice.name, own)
     for name in only:
         if name not in found:
-            found[name] = "--strategy", said.StrategyChoice(name=name), _kind("--strategy", name, own)
+            found[name] = "--strategy", said.StrategyChoice(name=name), _source("--strategy", name, own)
     return [found[name] for name in only] if only else list(found.values())
 
 
-def _kind(where: str, name: str, own: Mapping[str, type[Strategy]]) -> type[Strategy]:
+def _source(where: str, name: str, own: Mapping[str, Path]) -> str:
     if name in own:
-        return own[name]
+        return str(own[name])
     if name in NAMES:
-        return load(name)
+        return name
     raise BadInput(f"{where}: no strategy is called {name!r}; there are: {', '.join((*NAMES, *own))}")
 
 
-def _own_strategies(folder: Path | None) -> dict[str, type[Strategy]]:
+def _own_strategies(folder: Path | None) -> dict[str, Path]:
     """The owner's files, by their names; one that cannot be imported is a fault even if nobody asked for it."""
     if folder is None:
         return {}
     if not folder.is_dir():
         raise BadInput(f"trading.strategies_dir: {folder}: no such folder")
-    own: dict[str, type[Strategy]] = {}
+    own: dict[str, Path] = {}
     for path in sorted(folder.glob("*.py")):
         if path.stem in NAMES:
             raise BadInput(f"{path}: one of the ten is called {path.stem} too; rename the file")
         if not path.name.startswith("_"):
-            own[path.stem] = load(str(path))
+            load(str(path))
+            own[path.stem] = path
     return own
 
 
 def _choose(
-    said_: tuple[str, said.StrategyChoice, type[Strategy]], trading: said.Trading, sectors: Mapping[str, str]
+    where: str, choice: said.StrategyChoice, source: str, trading: said.Trading, sectors: Mapping[str, str]
 ) -> Chosen:
-    where, choice, kind = said_
     try:
+        kind = load(source)
         params = kind.check(choice.params)
         make = partial(_make, kind, trading.universe.symbols, params, sectors if trading.overlays else None)
         make()  # so that what its own code makes of these parameters is known now
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from error
-    return Chosen(choice.name, kind, params, parse_timeframe(kind.timeframe), make)
+    renewed = partial(_choose, where, choice, source, trading, sectors)
+    return Chosen(choice.name, kind, params, parse_timeframe(kind.timeframe), make, renewed)
 
 
 def _make(

@@ -12,7 +12,7 @@ import orjson
 from actors.kernel.actor import Actor
 from actors.kernel.clock import SECOND, Clock
 from actors.kernel.mailbox import Mailbox
-from actors.kernel.tree import Branch, Child, Strategy, child, supervisor
+from actors.kernel.tree import Branch, Child, Failed, Quarantined, Strategy, SupervisionEvent, child, supervisor
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.venue import Venue
 from actors.store.alarm import Alarm
@@ -21,6 +21,7 @@ from actors.trading import summary
 from actors.trading.accounts import PRICE_UNITS
 from actors.trading.archive import Archive
 from actors.trading.broker import BrokerDesk
+from actors.trading.caretaker import Caretaker, Caretakers, Custody, Nobody
 from actors.trading.feed import Feed, feed_box
 from actors.trading.hours import Hours
 from actors.trading.nightly import Parity
@@ -35,11 +36,14 @@ from actors.trading.trader import Trader
 from actors.trading.warmup import Need
 from config import settings as said
 from config.paths import BARS
+from daemon.alarms import STRATEGY
 from daemon.desk_office import OpenDeskAt
 from daemon.desk_plan import Chosen, DeskPlan, plan
 from daemon.own_exchange import OwnExchange
+from strategies import base
 from strategies.bar_store import BarStore
 from strategies.calendar_file import CalendarFile
+from strategies.sessions import DAY
 
 OWN_CAPITAL = 100_000.0
 """Dollars that a strategy begins with on the simulated exchange, where none are said."""
@@ -73,14 +77,14 @@ class TradingDesk:
         self.plan = desk_plan
         self.board, self.standing = QuoteBoard(), Standing()
         self.runners: dict[str, Runner] = {}
+        self.custody = Custody()
+        self._chosen = {chosen.name: chosen for chosen in desk_plan.strategies}
         self._trading = trading
         self._market, self._broker = ports
         self._store, self.clock, self._alarm = store, clock, alarm
         self._exchange, self._history = exchange, history
         self._hours = Hours(self._market, CalendarFile(history.folder).heed if history else None)
-        self._mailboxes: dict[str, Mailbox[Any]] = {
-            name: desk_mailbox() for name in ("broker", "risk", *(chosen.name for chosen in desk_plan.strategies))
-        }
+        self._mailboxes: dict[str, Mailbox[Any]] = {name: desk_mailbox() for name in ("broker", "risk", *self._chosen)}
         self.risk, self.broker = self._make_risk(), self._make_broker()
 
     def tree(self) -> Branch:
@@ -90,6 +94,12 @@ class TradingDesk:
     def lines(self, since: int, until: int) -> list[str]:
         """What it did, for the digest."""
         return summary.lines([runner.trader for runner in self.runners.values()], since, until)
+
+    def heed(self, event: SupervisionEvent) -> None:
+        """Who hung or was given up needs somebody to look after what it holds."""
+        if isinstance(event, Failed | Quarantined) and event.name.startswith(STRATEGY):
+            why = "it failed too often" if isinstance(event, Failed) else "it hung"
+            self.custody.take(event.name.removeprefix(STRATEGY), why)
 
     def price(self, symbol: str) -> float | None:
         """Dollars a share: between bid and ask where that is fresh, else the last close."""
@@ -106,11 +116,12 @@ class TradingDesk:
             symbols = self.plan.symbols
             yield child("archive", lambda: Archive(self._store.desk, history, self.clock, self._market, symbols))
         yield child("parity", self._make_parity, stuck_s=FOLD_S)
-        for chosen in self.plan.strategies:
+        yield child("caretakers", self._make_caretakers, stop_s=5)
+        for name in self._chosen:
             yield child(
-                f"strategy:{chosen.name}",
-                lambda chosen=chosen: self._make_runner(chosen),  # type: ignore[misc]
-                mailbox=self._mailboxes[chosen.name],
+                f"strategy:{name}",
+                lambda name=name: self._make_runner(name),  # type: ignore[misc]
+                mailbox=self._mailboxes[name],
                 stop_s=1,
                 stuck_s=FOLD_S,
             )
@@ -125,7 +136,7 @@ class TradingDesk:
             self._wake_all,
             hours=self._hours,
             stale_after_s=self._trading.risk.stale_after,
-            needs=[self._need(chosen) for chosen in self.plan.strategies],
+            needs=[self._need(chosen) for chosen in self._chosen.values()],
             alarm=self._alarm,
         )
 
@@ -143,7 +154,7 @@ class TradingDesk:
             self.clock,
             self.board,
             self.standing,
-            strategies=[chosen.name for chosen in self.plan.strategies],
+            strategies=[*self._chosen],
             capital=self._trading.capital_per_strategy,
             stale_after_s=self.plan.limits.stale_after_s,
             price_collar=self.plan.limits.price_collar,
@@ -168,33 +179,66 @@ class TradingDesk:
     def _make_parity(self) -> Parity:
         def replays() -> list[Replay]:
             membership = self.plan.membership
-            return [Replay(one.name, one.make, one.timeframe, membership) for one in self.plan.strategies]
+            return [Replay(one.name, one.make, one.timeframe, membership) for one in self._chosen.values()]
 
         return Parity(replays, self._market.timeframe, self._store, self.clock, self._alarm)
 
-    def _make_runner(self, chosen: Chosen) -> Runner:
-        def make() -> Trader:
-            return Trader(
-                chosen.name,
-                chosen.make,
-                self.plan.rules,
-                base=self._market.timeframe,
-                timeframe=chosen.timeframe,
-                costs=self.plan.costs,
-                membership=self.plan.membership,
-                triggers_inside=self._broker.triggers_inside,
-            )
+    def _make_runner(self, name: str) -> Runner:
+        """Of the strategy as its file says by now: a start takes what its owner has mended."""
+        chosen = self._chosen[name] = self._chosen[name].renewed()
+        self.runners[name] = Runner(
+            lambda: self._trader(name, chosen.make, chosen.timeframe),
+            self._store,
+            self.clock,
+            self.board,
+            self._session_open,
+            self._alarm,
+            book_is_free=lambda: self.custody.give_back(name),
+        )
+        return self.runners[name]
 
-        runner = Runner(make, self._store, self.clock, self.board, self._session_open, self._alarm)
-        self.runners[chosen.name] = runner
-        return runner
+    def _make_caretaker(self, name: str, why: str) -> Caretaker:
+        known = self._chosen[name].timeframe if name in self._chosen else DAY
+        caretaker = Caretaker(
+            lambda timeframe: self._trader(name, lambda: Nobody(self.plan.symbols), timeframe or known),
+            why,
+            self._store,
+            self.clock,
+            self.board,
+            self._session_open,
+            self._alarm,
+        )
+        self.runners[name] = caretaker
+        return caretaker
+
+    def _make_caretakers(self) -> Caretakers:
+        return Caretakers(
+            self.custody,
+            self._store,
+            self._make_caretaker,
+            traded=self._chosen,
+            booked=lambda: self.broker.accounts.purses,
+            alarm=self._alarm,
+        )
+
+    def _trader(self, name: str, make: Callable[[], base.Strategy], timeframe: int) -> Trader:
+        return Trader(
+            name,
+            make,
+            self.plan.rules,
+            base=self._market.timeframe,
+            timeframe=timeframe,
+            costs=self.plan.costs,
+            membership=self.plan.membership,
+            triggers_inside=self._broker.triggers_inside,
+        )
 
     def _session_open(self, at: int) -> int | None:
         session = self._hours.current(at)
         return None if session is None else session.open
 
     def _wake_all(self) -> None:
-        for mailbox in self._mailboxes.values():
+        for mailbox in (*self._mailboxes.values(), *self.custody.mailboxes):
             mailbox.offer(Quoted())
 
 

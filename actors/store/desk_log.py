@@ -113,6 +113,10 @@ class DeskLog:
         """Where a reader stands; at its first appearance at 0, without any parts."""
         return await self._read(partial(_load, reader=reader))
 
+    async def readers(self, beginning: str) -> list[str]:
+        """All whose names begin so and that stand anywhere in the log, at work or not."""
+        return await self._read(partial(_readers, beginning=beginning))
+
     async def prune(self, before: int, limit: int) -> int:
         """Drop at most `limit` inputs received before that time; returns how many. What some reader may need stays.
 
@@ -209,6 +213,11 @@ def _advance(connection: sqlite3.Connection, reader: str, seq: int, parts: Parts
 def _cursor(connection: sqlite3.Connection, reader: str) -> int:
     row = connection.execute("SELECT seq FROM cursors WHERE name = ?", (PREFIX + reader,)).fetchone()
     return row[0] if row else 0
+
+
+def _readers(connection: sqlite3.Connection, beginning: str) -> list[str]:
+    rows = connection.execute("SELECT name FROM cursors WHERE name LIKE ? || '%'", (PREFIX + beginning,))
+    return [name.removeprefix(PREFIX) for (name,) in rows]
 
 
 def _load(connection: sqlite3.Connection, reader: str) -> DeskMark:

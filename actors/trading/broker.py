@@ -159,7 +159,6 @@ class BrokerDesk(DeskReader):
         """Take to the broker what is in the log and was not taken there; end what is not wanted any more."""
         if not self._at_work:
             self._at_work = True
-            self._tell_of_orphans()
             self._timers.start_soon(self._listen)
             self._timers.start_soon(self._lookout.run)
         for order in list(self.orders.in_flight()):
@@ -181,11 +180,6 @@ class BrokerDesk(DeskReader):
             mid = self._mid(booked.symbol) if booked.at > self.clock.now() - self._stale_after else None
             if mid is not None and abs(booked.price / mid - 1) > self._price_collar:
                 self._alarm(broker_alarms.strange_price(booked, mid))
-
-    def _tell_of_orphans(self) -> None:
-        for name, purse in self.accounts.purses.items():
-            if purse.stakes and name not in self._strategies:
-                self._alarm(broker_alarms.orphaned(name, purse))
 
     async def _carry(self, order: Sent) -> None:
         placed = order.placed

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.records import Severity
-from actors.trading.accounts import Purse
 from actors.trading.reconcile import Difference
 from actors.trading.words import Booked
 
 ACCOUNT = "account"
-ORPHANED_S = 7 * 86_400
 
 
 def mismatch(found: Sequence[Difference]) -> Alarm:
@@ -36,15 +34,4 @@ def strange_price(booked: Booked, mid: float) -> Alarm:
         f"{booked.strategy}: {booked.symbol}, {booked.side} at {booked.price:,.4f}, is {off} from its quote",
         first="It is booked as the broker says. Look at the execution there: was the quote wrong?",
         evidence={"price": booked.price, "mid": mid, "execution": booked.execution_id},
-    )
-
-
-def orphaned(strategy: str, purse: Purse) -> Alarm:
-    """A position whose strategy is not traded any more has nobody who would sell it."""
-    return Alarm(
-        "strategy_failed",
-        strategy,
-        f"{strategy} holds {', '.join(sorted(purse.stakes))}, and is not traded any more",
-        first=f"Add {strategy} to trading.strategies again; to be rid of it, flatten it there first.",
-        quiet_s=ORPHANED_S,
     )

@@ -1,9 +1,10 @@
 """One strategy as an actor: its state is in the log's keeping, its wishes are committed before anyone acts on them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
+from anyio.lowlevel import checkpoint
 
 from actors.kernel.clock import Clock
 from actors.kernel.frozen import frozen
@@ -20,6 +21,9 @@ from actors.trading.wishes import Wishes
 from actors.trading.words import WarmedUp
 
 log = structlog.get_logger()
+
+READERS = "strategy/"
+"""Begins the names under which strategies' states are kept."""
 
 
 @frozen
@@ -41,14 +45,20 @@ class Runner(DeskReader):
         board: QuoteBoard,
         session_open: Callable[[int], int | None],
         alarm: Callable[[Alarm], object],
+        *,
+        book_is_free: Callable[[], Awaitable[object]] = checkpoint,
     ) -> None:
-        """`make` gives a trader that knows nothing; `session_open` is as in `Wishes`."""
+        """`make` gives a trader that knows nothing; `session_open` is as in `Wishes`.
+
+        `book_is_free` returns when nobody else keeps the strategy's book.
+        """
         self.trader = make()
-        super().__init__(f"strategy/{self.trader.name}", store, clock)
+        super().__init__(f"{READERS}{self.trader.name}", store, clock)
         self._make = make
         self._board = board
         self._session_open = session_open
         self._alarm = alarm
+        self._book_is_free = book_is_free
         self._told_failure: str | None = None  # None: nothing was told in this life
         self._cold = False
         self._wishes = Wishes(self.trader, board, session_open)
@@ -113,6 +123,7 @@ class Runner(DeskReader):
 
     async def start(self) -> None:
         """As `DeskReader`; then, where the saved strategy is another, its bars once more from the first one kept."""
+        await self._book_is_free()
         await super().start()
         if self._cold:
             await self._fold_strategy_again()

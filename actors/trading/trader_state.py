@@ -49,6 +49,7 @@ def save(trader: Trader) -> dict[str, tuple[int, bytes]]:
     book |= {"book": trader.book.save(), "quality": trader.quality.save()}
     head = {
         "fingerprint": fingerprint(trader.strategy, trader.timeframe),
+        "timeframe": trader.timeframe,
         "resampler": trader.resampler.state().hex(),
     }
     signals = pack_states(head, {"strategy": trader.strategy.state(), "blocks": trader.blocks.state()})
@@ -83,14 +84,23 @@ def load_strategy(trader: Trader, parts: Parts) -> bool:
         if version != VERSION:
             return False
         saved, state = unpack_states(packed)
+        trader.resampler.restore(bytes.fromhex(saved["resampler"]))  # the market's bars, whoever the strategy is
         if saved["fingerprint"] != fingerprint(trader.strategy, trader.timeframe):
             return False
         trader.strategy.restore(state["strategy"])
         trader.blocks.restore(state["blocks"])
-        trader.resampler.restore(bytes.fromhex(saved["resampler"]))
     except (ValueError, KeyError, TypeError, StateMismatch):
         return False
     return True
+
+
+def timeframe_of(parts: Parts) -> int | None:
+    """The length of the bars of the strategy that was saved, in microseconds; None: that is not known."""
+    try:
+        timeframe: int | None = unpack_states(parts[STRATEGY][1])[0]["timeframe"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return timeframe
 
 
 def pack_states(head: Mapping[str, Any], states: Mapping[str, State]) -> bytes:

@@ -104,27 +104,30 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
         until(lambda: agreed(daemon, exchange))
 
 
-def test_what_nobody_would_sell_is_told_to_who_says_flatten_and_sold_once_there_is_somebody(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("why", "state"), [("retired", "retired"), ("hung", "failed")])
+def test_what_a_strategy_holds_that_is_not_there_is_sold_when_told(why: str, state: str, tmp_path: Path) -> None:
+    """The config does not name it any more, or it hung in an earlier life of the process."""
     exchange = Exchange()
     with exchange.open(), trading(tmp_path, exchange.address, strategies=["patient"]) as daemon:
         patient = RESTLESS.replace("leave=always", "leave=~always").replace("Restless", "Patient")
         (tmp_path / "own" / "patient.py").write_text(patient)
-        config = yaml.safe_load(daemon.config.read_text())
         daemon.start()
         until(lambda: True if exchange.holdings() else None)
         daemon.kill()
-        other = config["trading"] | {"strategies": ["breakout_20d"]}
-        daemon.config.write_text(yaml.safe_dump(config | {"trading": other}))
+        if why == "retired":
+            config = yaml.safe_load(daemon.config.read_text())
+            other = config["trading"] | {"strategies": ["breakout_20d"]}
+            daemon.config.write_text(yaml.safe_dump(config | {"trading": other}))
+        else:
+            (tmp_path / "data" / "quarantine").write_text("trading.strategy:patient\tpatient.py:12\n")
         daemon.start()
         until(lambda: agreed(daemon, exchange))
-        for command in (["flatten"], ["flatten", "patient"]):
-            code, [line] = nightdesk(*command, "--socket", daemon.socket)
-            assert code == 1
-            assert line.startswith("nightdesk: patient is not traded any more and still holds ")
-            assert line.endswith("; add it to trading.strategies again, a start sells it")
-        daemon.kill()
-        daemon.config.write_text(yaml.safe_dump(config))
-        daemon.start()
+        [incident] = until(lambda: daemon.incidents("strategy_failed") or None)
+        assert "nightdesk flatten patient sells what it holds" in incident["evidence"]["first"]
+        rows = {row["name"]: row for row in daemon.get("/strategies")["strategies"]}
+        assert (rows["patient"]["state"], rows["patient"]["positions"]) == (state, len(exchange.holdings()))
+        code, lines = nightdesk("flatten", "patient", "--json", "--socket", daemon.socket)
+        assert (code, [json.loads(line)["name"] for line in lines]) == (0, ["patient"])
         until(lambda: True if not exchange.holdings() else None)
         until(lambda: agreed(daemon, exchange))
         assert max(Counter(exchange.posts).values()) == 1
