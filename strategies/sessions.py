@@ -90,6 +90,16 @@ def sessions_of(dates: Dates) -> tuple[Micros, Micros]:
     return opens, closes
 
 
+@lru_cache(maxsize=64)
+def session_of(time: int, timeframe: int) -> tuple[Dates, Micros, Micros]:
+    """The exchange date of one bar start, and open and close of its session, -1 and -1 without one: (1,), read-only."""
+    dates = exchange_dates(np.array([time], np.int64), timeframe)
+    found = (dates, *sessions_of(dates))
+    for column in found:
+        column.flags.writeable = False
+    return found
+
+
 def sessions_between(first: np.datetime64, last: np.datetime64) -> Sessions:
     """All sessions of the calendar years from `first`'s to `last`'s."""
     years = range(int(str(first)[:4]), int(str(last)[:4]) + 1)
@@ -104,6 +114,7 @@ def correct(days: Mapping[dt.date, Hours | None]) -> None:
     _corrections.clear()
     _corrections.update(days)
     _sessions.cache_clear()
+    session_of.cache_clear()
 
 
 def unruly(first: dt.date, last: dt.date, told: Mapping[dt.date, Hours]) -> dict[dt.date, Hours | None]:

@@ -33,6 +33,7 @@ PREFIX = "desk:"
 """Begins the names of the desk's cursors."""
 
 _LEVEL = 1  # twice as quick as 6, and hardly larger on columns of binary numbers
+_SHORT = 1_000  # bytes, as of most words of the desk: to deflate them takes longer than all else that is done with them
 _BARS = (DeskKind.BLOCK, DeskKind.REVISION)
 _GAPS = (DeskKind.GAP, DeskKind.REFILLED)
 _JSON_FROM = 10
@@ -126,7 +127,7 @@ class DeskLog:
 
 
 def pack(data: DeskData) -> bytes:
-    """As it is stored: JSON, and below it a block's columns as 64-bit little-endian integers; deflated."""
+    """As it is stored: JSON, and below it a block's columns as 64-bit little-endian integers; deflated where long."""
     if isinstance(data, BarBlock):
         columns = [getattr(data, name) for name in COLUMNS]
         if any(column.typecode != "q" or len(column) != len(data.symbols) for column in columns):
@@ -136,7 +137,8 @@ def pack(data: DeskData) -> bytes:
         head = {"feed": data.feed, "source": data.source, "timeframe": data.timeframe, "time": data.time}
         text = orjson.dumps(head | {"symbols": data.symbols})
         return zlib.compress(b"\n".join((text, b"".join(column.tobytes() for column in columns))), _LEVEL)
-    return zlib.compress(orjson.dumps(asdict(data) if isinstance(data, Gap) else data), _LEVEL)
+    text = orjson.dumps(asdict(data) if isinstance(data, Gap) else data)
+    return zlib.compress(text, _LEVEL if len(text) > _SHORT else 0)
 
 
 def unpack(kind: int, packed: bytes) -> DeskData:

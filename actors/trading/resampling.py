@@ -8,7 +8,7 @@ import orjson
 from numpy.typing import NDArray
 
 from actors.store.desk_records import COLUMNS, BarBlock
-from strategies.sessions import exchange_dates, sessions_of
+from strategies.sessions import session_of
 
 NONE = -1
 SUMMED = ("volume", "trades")
@@ -27,7 +27,6 @@ class Resampler:
         """Lengths in microseconds; `timeframe` is a multiple of `base`, or the same, and then nothing is left out."""
         self._base = base
         self._timeframe = timeframe
-        self._session = (NONE, NONE)
         self._newest = NONE  # the last bar time folded
         self._slot = NONE
         self._begin()
@@ -68,10 +67,7 @@ class Resampler:
 
     def _slot_of(self, time: int) -> tuple[int, int]:
         """Start and end of the slot in which a bar that starts at `time` belongs; NONE: in none."""
-        opens, closes = self._session
-        if not opens <= time < closes:
-            found = sessions_of(exchange_dates(np.array([time]), self._base))
-            opens, closes = self._session = int(found[0][0]), int(found[1][0])
+        opens, closes = (int(moment[0]) for moment in session_of(time, self._base)[1:])
         # A bar that runs across the open belongs to the session.
         if not (time + self._base > opens and time < closes):
             return NONE, NONE

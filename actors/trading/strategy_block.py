@@ -8,10 +8,13 @@ import numpy as np
 from actors.store.desk_records import BarBlock
 from strategies.bars import Block, Bools, Ints
 from strategies.lanes import Stateful
-from strategies.sessions import exchange_dates, sessions_of
+from strategies.sessions import session_of
 from strategies.universe import Interval, members_of
 
 SHARE = 10_000  # units of volume in the log
+
+Rows = Ints | slice
+ALL = slice(None)
 
 
 class StrategyBlocks(Stateful):
@@ -20,15 +23,15 @@ class StrategyBlocks(Stateful):
     def __init__(self, symbols: Sequence[str], timeframe: int, membership: Sequence[Interval] | None = None) -> None:
         """`timeframe` in microseconds; without `membership` all symbols belong to the universe, always."""
         self.closes: Ints = np.zeros(len(symbols), np.int64)
-        self._columns = {symbol: column for column, symbol in enumerate(symbols)}
+        self._symbols = tuple(symbols)
         self._length = timeframe
         self._membership = membership
         # Sums of price times volume over a session fit 64 bits in whole shares only; exchanges report no others.
         self._volume_scale = np.ones(len(symbols), np.int64)
         self._members_on: np.datetime64 | None = None
         self._members: list[Bools] = []  # of that date; in a list, for it is no part of the state
-        self._seen: tuple[str, ...] = ()
-        self._places: tuple[Ints, Ints] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        self._seen = self._symbols
+        self._places: tuple[Rows, Rows] = (ALL, ALL)
 
     def block(self, bars: BarBlock) -> Block:
         """The next bar time; later times only."""
@@ -48,8 +51,7 @@ class StrategyBlocks(Stateful):
         present = np.zeros(volume.shape, np.bool_)
         present[places] = True
         times = np.array([bars.time], np.int64)
-        dates = exchange_dates(times, self._length)
-        session_open, session_close = sessions_of(dates)
+        dates, session_open, session_close = session_of(bars.time, self._length)
         return Block(
             times,
             dates,
@@ -73,16 +75,17 @@ class StrategyBlocks(Stateful):
     def members(self, date: np.datetime64) -> Bools:
         """Who belongs to the universe on that exchange date, (symbols,)."""
         if date != self._members_on:
-            everyone = np.ones(len(self._columns), np.bool_)
+            everyone = np.ones(len(self._symbols), np.bool_)
             intervals, dates = self._membership, np.array([date])
-            self._members = [everyone if intervals is None else members_of([*self._columns], dates, intervals)[0]]
+            self._members = [everyone if intervals is None else members_of(self._symbols, dates, intervals)[0]]
             self._members_on = date
         return self._members[0]
 
-    def _rows_and_places(self, symbols: tuple[str, ...]) -> tuple[Ints, Ints]:
+    def _rows_and_places(self, symbols: tuple[str, ...]) -> tuple[Rows, Rows]:
         """Which bars concern this universe, and where they stand in it; mostly as the time before."""
         if symbols != self._seen:
-            found = [(row, self._columns[symbol]) for row, symbol in enumerate(symbols) if symbol in self._columns]
+            columns = {symbol: column for column, symbol in enumerate(self._symbols)}
+            found = [(row, columns[symbol]) for row, symbol in enumerate(symbols) if symbol in columns]
             rows, places = np.array(found, np.int64).reshape(-1, 2).T
-            self._seen, self._places = symbols, (rows, places)
+            self._seen, self._places = symbols, (ALL, ALL) if symbols == self._symbols else (rows, places)
         return self._places

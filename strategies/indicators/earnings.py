@@ -26,14 +26,17 @@ class Announced(Indicator):
     def __init__(self, shape: Shape, calendar: str) -> None:
         super().__init__(shape)
         first_days = read_calendar(Path(calendar)) if calendar else {}
-        self._first_days: list[Ints] = [np.array(first_days.get(symbol, []), np.int64) for symbol in shape.symbols]
+        known = [(day, place) for place, symbol in enumerate(shape.symbols) for day in first_days.get(symbol, ())]
+        # In a tuple, for it is no part of the state.
+        self._first_days: tuple[Ints, ...] = tuple(np.array(known, np.int64).reshape(-1, 2).T)
         self._announced = History(shape, 1)
 
     def update(self, dates: Dates) -> Bools:
         """(time, 1, symbols): True on a reacting bar."""
-        days = dates.astype(np.int64)
-        so_far = np.stack([np.searchsorted(first, days, side="right") for first in self._first_days], axis=1)
-        joined = self._announced.extend(self._shape.pack(so_far[:, None]))
+        first_days, places = self._first_days
+        so_far = np.zeros((len(dates) + 1, len(self._shape.symbols)), np.int64)
+        np.add.at(so_far, (np.searchsorted(dates.astype(np.int64), first_days), places), 1)
+        joined = self._announced.extend(self._shape.pack(so_far.cumsum(axis=0)[:-1, None]))
         bar = self._shape.seen + np.arange(1, len(joined))[:, None, None]
         announced: Bools = self._shape.unpack((joined[1:] > joined[:-1]) & (bar > 1))
         return announced

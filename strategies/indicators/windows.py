@@ -113,8 +113,8 @@ class _Extreme(Indicator):
         depth = self._history.depth
         extreme = np.empty((len(joined) + 1 - depth, len(self._n), joined.shape[2]))
         for variant, n in enumerate(self._n[:, 0]):
-            (reduced,) = reduce_windows((lane(joined, variant),), n, lambda early, late: (self.choose(*early, *late),))
-            extreme[:, variant] = reduced[depth - n :]
+            windows = (lane(joined, variant)[depth - n :],)
+            (extreme[:, variant],) = reduce_windows(windows, n, lambda early, late: (self.choose(*early, *late),))
         return self._spread(self._undefine(extreme))
 
 
@@ -150,11 +150,9 @@ class Trough(Indicator):
         size = (len(lows) - depth, len(self._first), lows.shape[2])
         trough, at_trough = np.empty(size), np.empty(size)
         for variant, (first, last) in enumerate(np.hstack((self._first, self._last))):
-            pair = lane(lows, variant), lane(others, variant)
-            start, stop = depth - first, len(lows) - first
-            trough[:, variant], at_trough[:, variant] = (
-                part[start:stop] for part in reduce_windows(pair, first - last + 1, _lower_or_earlier)
-            )
+            rows = slice(depth - first, len(lows) - last)
+            pair = lane(lows, variant)[rows], lane(others, variant)[rows]
+            trough[:, variant], at_trough[:, variant] = reduce_windows(pair, first - last + 1, _lower_or_earlier)
         return self._spread(self._undefine(trough)), self._spread(self._undefine(at_trough))
 
 
