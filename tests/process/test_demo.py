@@ -11,7 +11,6 @@ from actors.store.records import DAEMON
 from strategies.registry import NAMES
 from tests.process.harness import PATIENCE_S, ROOT
 
-
 DEMO = [sys.executable, "-m", "daemon", "demo"]
 SPEED = 1200
 SECONDS_MAX = 300
