@@ -9,6 +9,7 @@ from actors.kernel.mailbox import Mailbox, conflate
 from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, Kind, NewEntry, Severity
+from config.redaction import redacted_in
 
 log = structlog.get_logger()
 
@@ -90,10 +91,11 @@ class Alarms(Actor[Alarm]):
         self._clock = clock
 
     async def receive(self, message: Alarm) -> None:
-        """One entry; tried again while the store cannot write."""
+        """One entry; tried again while the store cannot write. What others' code says is told like in the logs."""
+        data = redacted_in(message.data)
         while True:
             try:
-                await self._store.append(NewEntry(Kind.ALARM, DAEMON, self._clock.now(), message.data))
+                await self._store.append(NewEntry(Kind.ALARM, DAEMON, self._clock.now(), data))
                 return
             except StoreUnavailable as error:
                 log.warning("alarm_waits", signal=message.signal, scope=message.scope, reason=str(error))

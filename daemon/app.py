@@ -125,6 +125,7 @@ class Daemon:
             wake=self._wake,
             logs=logs,
             revenue=Revenue(lambda: self._watch.tenants, lambda: self._settings.billing.mrr),
+            before_restart=self._before_restart,
         )
         self._desk = open_desk(self.store, self._alarms.offer) if open_desk else None
         self.desk_office = DeskOffice(self.store, self._desk)
@@ -192,6 +193,10 @@ class Daemon:
             self._alarms.offer(alarm)
         if self._desk is not None:
             self._desk.heed(event)
+
+    def _before_restart(self, actor: str) -> None:
+        if self._desk is not None:
+            self._desk.examine(actor)
 
     def _on_store_trouble(self, trouble: str | None) -> None:
         report.store_trouble(trouble)

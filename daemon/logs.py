@@ -6,7 +6,6 @@ A line is data: `ts`, `level`, `event` (a fixed word), then keys that mean the s
 
 import logging
 import os
-import re
 import sys
 from collections.abc import MutableMapping
 from contextlib import suppress
@@ -17,12 +16,12 @@ import orjson
 import structlog
 
 from actors.kernel.clock import Clock
+from config.redaction import redacted_in
 
 Fields = MutableMapping[str, Any]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 PRIORITIES = {"debug": b"<7>", "info": b"<6>", "warning": b"<4>", "error": b"<3>", "critical": b"<2>"}
-SECRETS = re.compile(r"\b(whsec|[sr]k_(?:live|test)|xox[abps])[_-][A-Za-z0-9_+/=-]+")
 
 
 class Logs:
@@ -91,10 +90,10 @@ class _Lines:
 
 
 def censor(_logger: object, _method: str, fields: Fields) -> Fields:
-    """No secret reaches a log, whoever put it into a message: keys of Stripe and Slack are known by their form."""
+    """No secret reaches a log, whoever put it into a message."""
     for key, value in fields.items():
-        if isinstance(value, str) and ("_" in value or "-" in value):
-            fields[key] = SECRETS.sub(r"\1_…", value)
+        if isinstance(value, str | list | dict):
+            fields[key] = redacted_in(value)
     return fields
 
 

@@ -15,6 +15,7 @@ from actors.kernel.tree import ActorStatus
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import DAEMON, EventRow, Incident, Kind, NewEntry, NewNotification, Severity
 from config.errors import BadInput, UserError
+from config.redaction import redacted_in
 from config.types import bounded, seconds
 from daemon.logs import LEVELS, Logs
 from daemon.revenue import Revenue
@@ -58,7 +59,9 @@ class Office:
         wake: Callable[[Iterable[str]], None],
         logs: Logs,
         revenue: Revenue,
+        before_restart: Callable[[str], object],
     ) -> None:
+        """`before_restart` raises BadInput for an actor that could not be started as things are."""
         self._store = store
         self._clock = clock
         self.version = version
@@ -69,6 +72,7 @@ class Office:
         self._wake = wake
         self._logs = logs
         self._revenue = revenue
+        self._before_restart = before_restart
         self._since = monotonic()
         self.staff: Staff | None = None  # set when the tree stands
         self.ready = False
@@ -109,7 +113,7 @@ class Office:
 
     async def actors(self) -> Row:
         """Every actor's state, mailbox and restarts."""
-        return {"actors": [asdict(actor) for actor in self._actors()]}
+        return {"actors": [redacted_in(asdict(actor)) for actor in self._actors()]}
 
     async def top(self) -> Row:
         """What `nightdesk top` refreshes."""
@@ -230,12 +234,13 @@ class Office:
     async def restart(self, body: Row, uid: int) -> Row:
         """Restart one actor, also one that has failed or is quarantined."""
         del uid
-        name = body.get("actor")
-        known = [actor.name for actor in self._actors()]
-        if self.staff is None or name not in known:
-            raise BadInput(f"no actor is named {name!r}; there are: {', '.join(known)}")
-        await self.staff.restart(name)
-        return {"actor": name}
+        said, known = body.get("actor"), [actor.name for actor in self._actors()]
+        meant = [name for name in known if name == said or name.endswith(f".{said}")]
+        if self.staff is None or len(meant) != 1:
+            raise BadInput(f"no actor is named {said!r}; there are: {', '.join(known)}")
+        self._before_restart(meant[0])
+        await self.staff.restart(meant[0])
+        return {"actor": meant[0]}
 
     async def reload(self, body: Row, uid: int) -> Row:
         """Read the config again."""

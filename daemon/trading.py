@@ -101,6 +101,11 @@ class TradingDesk:
             why = "it failed too often" if isinstance(event, Failed) else "it hung"
             self.custody.take(event.name.removeprefix(STRATEGY), why)
 
+    def examine(self, actor: str) -> None:
+        """Raises BadInput where a strategy could not be started as its file is now."""
+        if actor.startswith(STRATEGY):
+            self._chosen[actor.removeprefix(STRATEGY)].renewed()
+
     def price(self, symbol: str) -> float | None:
         """Dollars a share: between bid and ask where that is fresh, else the last close."""
         quote = self.board.fresh(symbol, self.clock.now() - round(self.plan.limits.stale_after_s * SECOND))

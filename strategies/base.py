@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from config.errors import BadInput
+from config.redaction import redacted
 from strategies.bars import Bars, Block, Bools, Floats, Ints
 from strategies.lanes import Shape, State, Stateful
 
@@ -46,8 +47,8 @@ class StrategyError(BadInput):
 
 
 def in_one_line(error: BaseException) -> str:
-    """Its type and what it says, which in a user's code may be nothing, or many lines, or a call to exit."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    """Its type and what it says, which in a user's code may be nothing, many lines, a call to exit, or a secret."""
+    return redacted(f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": "))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ def load(name_or_path: str) -> type[Strategy]:
         raise BadInput(f"{path}: no such file")
     strategy = _only_strategy(_run_file(path), str(path))
     strategy.name = path.stem
+    strategy.code_hash()  # of the file as it was loaded: it may be edited while this one is at work
     return strategy
 
 

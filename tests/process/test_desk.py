@@ -133,6 +133,36 @@ def test_what_a_strategy_holds_that_is_not_there_is_sold_when_told(why: str, sta
         assert max(Counter(exchange.posts).values()) == 1
 
 
+def test_a_mended_strategy_goes_on_and_what_it_said_of_secrets_and_people_is_told_nobody(tmp_path: Path) -> None:
+    """A file that cannot be loaded is one line, and changes nothing; a good one is what a restart loads."""
+    exchange = Exchange()
+    with exchange.open(), trading(tmp_path, exchange.address) as daemon:
+        file = tmp_path / "own" / "restless.py"
+        secret, person = "sk_live_51HxAbCdEf", "jane@example.com"
+        file.write_text(
+            RESTLESS.replace("always = np", f"raise ValueError('{secret} of {person}')\n        always = np")
+        )
+        daemon.start()
+        [incident] = until(lambda: daemon.incidents("strategy_failed") or None)
+        assert f"{file}:12: ValueError: sk_live_… of …" in incident["title"]
+        [row] = daemon.get("/strategies")["strategies"]
+        assert (row["state"], row["error"]) == ("failed", incident["evidence"]["error"])
+        daemon.settled()
+        told = json.dumps([incident, row, daemon.sink.all, daemon.get("/actors")]) + daemon.log()
+        assert secret not in told
+        assert person not in told
+        restart = ("restart", "strategy:restless", "--socket", daemon.socket)
+        file.write_text("import nothing_of_the_kind\n")
+        code, [line] = nightdesk(*restart)
+        assert code == 2
+        assert f"{file}:1: ModuleNotFoundError" in line
+        file.write_text(RESTLESS)
+        assert nightdesk(*restart) == (0, ["trading.strategy:restless was restarted"])
+        until(lambda: True if exchange.holdings() else None)
+        [incident] = daemon.incidents("strategy_failed")
+        assert incident["state"] == "resolved"
+
+
 def test_without_a_desk_its_commands_say_how_to_get_one(tmp_path: Path) -> None:
     with running(tmp_path) as daemon:
         for command in ("positions", "strategies", "halt", "flatten", "resume"):
