@@ -115,7 +115,9 @@ def detecting(log: Sequence[LogEntry]) -> tuple[float, float]:
     for part in (facts[:tenth], facts[tenth:-tenth], facts[-tenth:]):
         started = process_time()
         for found, at in part:
-            tenant.observe(found, at)
+            for fact in found:
+                for _ in tenant.observe(fact, at):
+                    pass
         costs.append((process_time() - started) / len(part) * 1e6)
     return costs[0], costs[2]
 

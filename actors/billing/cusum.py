@@ -111,10 +111,11 @@ class Surges:
     than all of them, so that the order of arrival decides nothing.
     """
 
-    __slots__ = ("_bins", "_counted", "_settled", "_sums", "rate")
+    __slots__ = ("_bins", "_counted", "_settled", "_sums", "least", "rate")
 
     def __init__(self, prior_per_day: float, prior_days: float = 1.0) -> None:
         self.rate = SeasonalRate(prior_per_day, prior_days)
+        self.least = 0.0  # an hour, of what is usual for a business of this size: until the rate is warm it counts
         self._bins: dict[int, list[int]] = {}  # within the two hours: how many, and how many of them are marked
         self._settled = 0  # the first bin of the two hours
         self._counted = 0  # in that part of its hour which is settled
@@ -170,7 +171,7 @@ class Surges:
         """Those of the two hours."""
         first, bins = self._settled, sorted(self._bins.items())
         hours = range(first // BINS_PER_HOUR, bins[-1][0] // BINS_PER_HOUR + 1)
-        usual = [each for hour in hours for each in [self._expected(hour)] * BINS_PER_HOUR][first % BINS_PER_HOUR :]
+        usual = [each for hour in hours for each in [self._in_a_bin(hour)] * BINS_PER_HOUR][first % BINS_PER_HOUR :]
         steps, gap = [], 0
         for at, (events, marked) in bins:
             here = at - first
@@ -178,9 +179,13 @@ class Surges:
             gap = here + 1
         return steps
 
-    def _expected(self, hour: int) -> float:
-        """In each bin of this hour."""
-        return self.rate.at_most(hour) / BINS_PER_HOUR
+    def expected(self, hour: int) -> float:
+        """In this hour, at most."""
+        usual = self.rate.at_most(hour)
+        return usual if self.rate.warm else max(usual, self.least)
+
+    def _in_a_bin(self, hour: int) -> float:
+        return self.expected(hour) / BINS_PER_HOUR
 
     def _settle(self, to: int, limit: float) -> None:
         """Hour by hour, score what has left the two hours, then learn it."""
@@ -191,7 +196,7 @@ class Surges:
         while self._settled < to:
             hour = self._settled // BINS_PER_HOUR
             end = min(to, (hour + 1) * BINS_PER_HOUR)
-            here = self._expected(hour)
+            here = self._in_a_bin(hour)
             held = [(at, self._bins.pop(at)) for at in sorted(self._bins) if at < end]
             steps, last = [], self._settled
             for at, (events, marked) in held:

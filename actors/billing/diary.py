@@ -9,6 +9,7 @@ from actors.billing.ledger import DAY
 from actors.billing.record import Kind, Movement
 
 DAYS = 28
+HOUR = DAY // 24
 NEWS = 3 * DAY
 """Stripe delivers for so long. What happened earlier is history that was fetched, or first heard of now: no news."""
 
@@ -47,6 +48,14 @@ class Diary:
             self._count(PAID if fact.succeeded else DECLINED, fact.at, now)
             if fact.succeeded:
                 self.totals[f"{PAID}:{fact.currency}"] += fact.amount
+
+    def payments_an_hour(self, now: int) -> float:
+        """Of yesterday, or of today so far (UTC), whichever were more."""
+        today, passed = now // DAY, max(now % DAY, HOUR) / HOUR
+        return max(self._paid(today - 1) / 24, self._paid(today) / passed)
+
+    def _paid(self, day: int) -> int:
+        return self.days[day][MEASURES.index(PAID)] if day in self.days else 0
 
     def moved(self, before: Iterable[Movement], after: Iterable[Movement], now: int) -> None:
         """A subscription's steps are others than was known."""

@@ -1,6 +1,6 @@
 """One tenant's part of the watch: its detectors, and what they share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from zlib import compress, decompress
 
@@ -8,7 +8,7 @@ import orjson
 
 from actors.billing.attempts import Attempts
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import NEVER, Detector, Finding, LedgerDetector, Rules
+from actors.billing.detectors.base import NEVER, Detector, DiaryDetector, Finding, LedgerDetector, Rules
 from actors.billing.diary import Diary
 from actors.billing.facts import Attempt, Fact, InvoiceAttempt, InvoiceState, SubscriptionState
 from actors.billing.ledger import Ledger
@@ -33,7 +33,7 @@ READERS: dict[type[Fact], tuple[int, ...]] = {
 TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
 """Those that wait for a time."""
 
-TRIED = Attempt, InvoiceAttempt
+TRIED = frozenset((Attempt, InvoiceAttempt))
 """What is counted once, whoever tells it."""
 
 KEPT = frozenset((SubscriptionState, InvoiceState))
@@ -84,9 +84,14 @@ class TenantWatch:
     def _fresh_detectors(self) -> tuple[Detector, ...]:
         made = tuple(detector(self.name, self.rules) for detector in DETECTORS)
         for detector in made:
-            if isinstance(detector, LedgerDetector):
-                detector.ledger = self.ledger
+            self._show_books(detector)
         return made
+
+    def _show_books(self, detector: Detector) -> None:
+        if isinstance(detector, LedgerDetector):
+            detector.ledger = self.ledger
+        elif isinstance(detector, DiaryDetector):
+            detector.diary = self.diary
 
     def put_below(self, below: Below) -> None:
         """From now on, what was saved can be read from there."""
@@ -146,35 +151,32 @@ class TenantWatch:
         self.diary.learn(other.diary)
         for detector in self.detectors:
             detector.rules = self.rules
-            if isinstance(detector, LedgerDetector):
-                detector.ledger = self.ledger
+            self._show_books(detector)
         self.changed |= {"attempts", *(detector.signal for detector in self.detectors)}
         self.set_due()
 
-    def observe(self, facts: Iterable[Fact], now: int) -> list[Finding]:
-        """Show facts to those who read their kinds."""
+    def observe(self, fact: Fact, now: int) -> list[Finding]:
+        """Show the fact to those who read its kind."""
         if not self.detectors:
             self.wake()
         self.heard = now
-        detectors, due = self.detectors, self.due
-        found: list[Finding] = []
-        for fact in facts:
+        kind = type(fact)
+        if kind in TRIED:
+            fact = self.attempts.admit(fact, now)
+            if self.attempts.due < self.due:  # noqa: PLR1730 - likewise
+                self.due = self.attempts.due
             kind = type(fact)
-            if isinstance(fact, TRIED):
-                kind = self.attempts.admit(fact, now)
-                due = min(due, self.attempts.due)
-            elif kind in KEPT:
-                self.ledger.apply(fact, now)
-            if kind in Diary.reads:
-                self.diary.observe(fact, now)
-            self.shown.add(kind)
-            for index in READERS.get(kind, ()):
-                detector = detectors[index]
-                if said := detector.observe(fact, now):
-                    found += said
-                if detector.due < due:  # noqa: PLR1730 - min() is a call, ten times an event
-                    due = detector.due
-        self.due = due
+        elif kind in KEPT:
+            self.ledger.apply(fact, now)
+        if kind in Diary.reads:
+            self.diary.observe(fact, now)
+        self.shown.add(kind)
+        found: list[Finding] = []
+        for index in READERS.get(kind, ()):
+            detector = self.detectors[index]
+            found += detector.observe(fact, now)
+            if detector.due < self.due:  # noqa: PLR1730 - min() is a call, ten times an event
+                self.due = detector.due
         return found
 
     def tick(self, now: int) -> Iterator[Finding]:
@@ -185,7 +187,7 @@ class TenantWatch:
         if self.attempts.due <= now:
             self.changed.add("attempts")
             for fact in self.attempts.tick(now):
-                yield from self.observe((fact,), now)
+                yield from self.observe(fact, now)
         for detector in (self.detectors[index] for index in TIMED):
             if detector.due <= now:
                 self.changed.add(detector.signal)

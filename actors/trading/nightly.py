@@ -24,9 +24,6 @@ log = structlog.get_logger()
 
 READER = "parity"
 VERSION = 1
-GONE = (0, b"")
-"""In place of the state of a strategy that was not compared: it has missed something."""
-
 AT = time(2, 30)
 """New York: the day's bars are all there, whoever sends corrections has sent them."""
 
@@ -46,7 +43,7 @@ class Parity(Actor[Never]):
         clock: Clock,
         alarm: Callable[[Alarm], object],
     ) -> None:
-        """`make` gives those at work, in the lab and fresh; `base` is the length of the market's bars, microseconds."""
+        """`make` gives each strategy in the lab, fresh; `base` is the length of the market's bars in microseconds."""
         self._make = make
         self._base = base
         self._store = store
@@ -78,8 +75,6 @@ class Parity(Actor[Never]):
         last = await self._store.desk.last_seq()
         while entries := await self._store.desk.read(position, PAGE, kinds):
             for entry in entries:
-                if entry.seq <= mark.cursor and entry.kind == KINDS[Decided]:
-                    continue  # other code's, or compared already
                 for differences in night.fold(entry):
                     found += differences
                     await checkpoint()
@@ -89,8 +84,7 @@ class Parity(Actor[Never]):
             found += differences
             await checkpoint()
         seq = max(last, position, mark.cursor)
-        parts = dict.fromkeys(mark.parts, GONE) | _parts(night.replays)
-        await self._store.desk.append([], cursor=(READER, seq), parts=parts)
+        await self._store.desk.append([], cursor=(READER, seq), parts=_parts(night.replays))
         for replay in night.replays:
             self._tell(replay.name, [one for one in found if one.strategy == replay.name])
         log.info("parity", strategies=len(night.replays), differences=len(found))

@@ -1,6 +1,7 @@
 import pytest
 
 from actors.store.records import Severity
+from tests.billing.history import DAY, lived, payments, since
 from tests.billing.night import Night
 from tests.billing.stripe_events import Event, event
 
@@ -53,3 +54,10 @@ def test_one_dispute_a_day_for_a_week_is_a_wave_where_there_was_none_for_a_month
     assert {incident.severity for incident in night.incidents()} == {Severity.INFO}
     night.deliver(*(dispute(90 * 86_400 + 43_200 * n, 10 + n) for n in range(12)))
     assert night.incidents("dispute_spike")[-1].severity is Severity.WARNING
+
+
+def test_in_a_large_shops_first_week_three_disputes_a_day_are_told_quietly_and_eight_are_a_warning() -> None:
+    night = lived(*payments(2, 480), *(dispute(DAY + 10_000 * number, number) for number in range(3)))
+    assert {incident.severity for incident in night.incidents()} == {Severity.INFO}
+    night.deliver(*(dispute(since(night) + 600 * number, 10 + number) for number in range(8)))
+    assert night.incidents("dispute_spike")[0].severity is Severity.WARNING

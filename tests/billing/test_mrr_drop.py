@@ -77,6 +77,32 @@ def test_a_currency_that_few_pay_in_is_not_the_business() -> None:
     assert night.incidents("mrr_drop") == []
 
 
+def two_monies(night: Night) -> Night:
+    """Twenty subscribers who pay $30, ten who pay €30."""
+    night.deliver(*(subscribed(0, number) for number in range(20)), at=0)
+    night.deliver(*(subscribed(0, number, currency="eur") for number in range(20, 30)), at=0)
+    return night
+
+
+def test_two_currencies_that_drop_are_one_incident_which_tells_of_both_the_worst_first() -> None:
+    night = two_monies(Night())
+    night.deliver(*(ended(NOW + number, number) for number in range(4)))
+    assert night.only("mrr_drop").title == "MRR down 20% in 24 h, from $600.00 to $480.00"
+    night.deliver(*(ended(NOW + number, number, currency="eur") for number in range(20, 23)))
+    (incident,) = night.incidents("mrr_drop")
+    spans = "from €300.00 to €210.00, and 20% from $600.00 to $480.00"
+    assert incident.title == f"MRR down 30% in 24 h, {spans}"
+    assert incident.evidence["lost_by_currency"] == {"eur": 9_000, "usd": 12_000}
+
+
+def test_customers_who_go_on_in_another_currency_are_no_loss() -> None:
+    night = two_monies(Night())
+    for number in range(5):
+        night.deliver(ended(NOW + number, number))
+        night.deliver(subscribed(NOW + number, 100 + number, currency="eur", customer=f"cus_{number}"))
+    assert [one.signal for one in night.incidents("mrr_drop")] == []
+
+
 def test_past_due_and_collection_paused_lose_nothing() -> None:
     night = business(Night())
     night.deliver(*(subscribed(NOW, n, kind="updated", status="past_due") for n in range(10)), at=NOW)

@@ -2,7 +2,7 @@ from itertools import permutations
 
 from actors.kernel.clock import SECOND, chance
 from actors.store.records import Severity
-from tests.billing.history import DAY, lived, since
+from tests.billing.history import DAY, lived, payments, since
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge, refund
 
@@ -95,3 +95,10 @@ def test_after_a_surge_a_lone_refund_opens_nothing_again() -> None:
     night.pass_minutes(180)
     night.deliver(*(refunded(8 * 3600 + 7200 * number, f"ch_x{number}") for number in range(3)))
     assert [step.state for step in night.steps].count("opened") == 1
+
+
+def test_on_a_large_shops_first_day_one_refund_in_twenty_payments_is_usual_and_a_flood_is_not() -> None:
+    night = lived(*payments(1, 480), *(refunded(at, f"ch_{at}") for at in range(3600, DAY, 3600)))
+    assert night.incidents("refund_spike") == []
+    night.deliver(*(refunded(DAY + 60 * number, f"ch_late_{number}") for number in range(20)))
+    assert night.only("refund_spike").evidence["warming_up"]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
+from actors.billing.diary import Diary
 from actors.billing.facts import Fact
 from actors.billing.ledger import Ledger
 from actors.store.records import Anomaly, Severity
@@ -100,4 +101,11 @@ class LedgerDetector(Detector):
     """One that also looks at the tenant's ledger, which has taken in whatever the detector is shown."""
 
     ledger: Ledger
+    """Set by whoever makes the detector, and only read by it."""
+
+
+class DiaryDetector(Detector):
+    """One that also looks at what the tenant's days are like, to know how large the business is."""
+
+    diary: Diary
     """Set by whoever makes the detector, and only read by it."""

@@ -2,14 +2,16 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import Surge
-from actors.billing.detectors.base import Detector, Finding, Rules
+from actors.billing.detectors.base import DiaryDetector, Finding, Rules
 from actors.billing.detectors.evidence import ago, cautiously, links, of_surge
 from actors.billing.detectors.surge import DAY_US, QUIET_S, SubscriptionSurges
 from actors.billing.facts import SubscriptionState
 from actors.store.records import Severity
 
+USUAL_SHARE = 0.05  # of payments: until the shop's own usual is known
 
-class CancellationCluster(Detector):
+
+class CancellationCluster(DiaryDetector):
     """More subscribers decide to leave than is usual: a price change, an outage, a bug in the billing.
 
     A cancellation counts when it is decided, at once or for the end of the period. What then ends as decided long ago
@@ -26,7 +28,10 @@ class CancellationCluster(Detector):
 
     def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
         """Count the decision once."""
-        surge = self._surges.count(fact, now, fact.subscription, self.rules.sensitivity) if decided_now(fact) else None
+        if not decided_now(fact):
+            return
+        least = USUAL_SHARE * self.diary.payments_an_hour(now)
+        surge = self._surges.count(fact, now, fact.subscription, self.rules.sensitivity, least)
         if surge is not None:
             yield surge.score if surge.score < 1 else self._report(surge, fact.at)
 

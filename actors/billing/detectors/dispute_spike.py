@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from actors.billing.baseline import tail
 from actors.billing.cusum import SURGE_THRESHOLDS, Surges
-from actors.billing.detectors.base import Detector, Finding, Rules
+from actors.billing.detectors.base import DiaryDetector, Finding, Rules
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.facts import DisputeOpened, FraudWarning
 from actors.billing.memory import Recent
@@ -15,10 +15,11 @@ from actors.store.records import Severity
 WINDOW_S = 86_400
 DISPUTES_MIN = 3  # within a day: one is bad luck with a deadline, three are a pattern where they are rare
 CHANCE = {"low": 1e-3, "normal": 1e-2, "high": 3e-2}  # of so many on a day like others
+USUAL_SHARE = 0.005  # of payments, until the shop's own usual is known; card networks fine from 0.75 % on
 LISTED_MAX = 20
 
 
-class DisputeSpike(Detector):
+class DisputeSpike(DiaryDetector):
     """Customers or their banks take money back. Each is told; several within a day are a warning, and so is a wave.
 
     A card network's early fraud warning comes before the dispute, while a refund still prevents it, so already the
@@ -46,11 +47,12 @@ class DisputeSpike(Detector):
             return
         row = [fact.at, fact.event, fact.charge, fact.amount, fact.currency]
         key, second, wave = fact.dispute or fact.event, fact.at // SECOND, None
+        self._surges.least = USUAL_SHARE * self.diary.payments_an_hour(now)
         if key not in self._disputes:
             wave = self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[self.rules.sensitivity])
         self._disputes.put(key, row, now)
         rows = self._within_a_day(self._disputes, now)
-        usual = sum(self._surges.rate.at_most(second // 3600 - hours) for hours in range(24))
+        usual = sum(self._surges.expected(second // 3600 - hours) for hours in range(24))
         many = len(rows) >= DISPUTES_MIN and tail(len(rows), usual) < CHANCE[self.rules.sensitivity]
         severity = Severity.WARNING if many else Severity.INFO
         title = f"{len(rows)} dispute{'s' * (len(rows) > 1)} within a day ({totals(rows)})"

@@ -23,14 +23,17 @@ def moment(at: int) -> str:
 
 
 def ago(seconds: int) -> str:
-    """A stretch of time for people: 45 s, 9 min 59 s, 12 min, 3 h, 2 days."""
+    """A stretch of time for people: 45 s, 9 min 59 s, 12 min, 3 h 20 min, 2 days."""
     if seconds < 120:
         return f"{seconds} s"
     if seconds < 600 and seconds % 60:
         return f"{seconds // 60} min {seconds % 60} s"
     if seconds < 7200:
         return f"{seconds // 60} min"
-    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} days"
+    if seconds >= 172_800:
+        return f"{seconds // 86_400} days"
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def of_surge(surge: Surge, *, warm: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
-from actors.billing.detectors.base import Detector, Finding, Rules
+from actors.billing.detectors.base import DiaryDetector, Finding, Rules
 from actors.billing.detectors.evidence import ago, cautiously, links, moment, of_surge
 from actors.billing.detectors.tally import Tally, Window
 from actors.billing.facts import ChargeState, RefundState
@@ -13,13 +13,14 @@ from actors.kernel.clock import SECOND
 from actors.store.records import Severity
 
 SPAN_S = 3600
+USUAL_SHARE = 0.05  # of payments: until the shop's own usual is known
 KEEP_US = 24 * 3600 * SECOND
 CRITICAL_SCORE = 1.5  # well beyond the threshold: a script, a thief, or a mistake that repeats itself
 PARTS_MAX = 100  # refunds of one charge
 EXAMPLES_MAX = 20
 
 
-class RefundSpike(Detector):
+class RefundSpike(DiaryDetector):
     """More refunds than is usual for this shop, or so many within an hour as the owner's fixed rule says.
 
     Each refund is announced by events about itself and about its charge. Of one charge, so many refunds were made as
@@ -45,6 +46,7 @@ class RefundSpike(Detector):
             return
         second, now_s = fact.at // SECOND, now // SECOND
         self._examples.add(second, fact.event, fact.charge or fact.payment_intent, amount, fact.currency)
+        self._surges.least = USUAL_SHARE * self.diary.payments_an_hour(now)
         surge = self._surges.count(second, now_s, SURGE_THRESHOLDS[self.rules.sensitivity])
         counts, limit = self._refunds.add(second, failed=False, now_s=now_s), self.rules.refund_spike_count
         window = self._refunds.worst(second, now_s, at_least=1) if counts and limit is not None else None

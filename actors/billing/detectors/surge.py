@@ -26,12 +26,15 @@ class SubscriptionSurges:
         """Whether it is known what is usual."""
         return self._surges.rate.warm
 
-    def count(self, fact: SubscriptionState, now: int, example: str, sensitivity: str) -> Surge | None:
-        """One more, unless this subscription has been counted of late."""
+    def count(
+        self, fact: SubscriptionState, now: int, example: str, sensitivity: str, least: float = 0.0
+    ) -> Surge | None:
+        """One more, unless this subscription has been counted of late; `least` as that of `Surges`."""
         if not self._known.first(fact.subscription, now):
             return None
         second = fact.at // SECOND
         self._examples.add(second, fact.event, example)
+        self._surges.least = least
         return self._surges.count(second, now // SECOND, SURGE_THRESHOLDS[sensitivity])
 
     def examples(self, surge: Surge) -> list[list[Any]]:
