@@ -9,6 +9,7 @@ from actors.alerts.channels.base import Outcome, Refused, RetryLater, Sent
 from actors.alerts.channels.email import EmailChannel
 from tests.alerts.samples import notification
 from tests.alerts.smtp import SmtpService, smtp_service, trusting
+from tests.patience import PATIENCE_S
 
 
 def channel(service: SmtpService, **settings: Any) -> EmailChannel:
@@ -108,7 +109,7 @@ async def test_a_server_that_hangs_is_hung_up_on_when_the_attempt_is_given_up() 
     async with smtp_service({"MAIL": "hang"}) as service:
         with pytest.raises(TimeoutError), anyio.fail_after(0.3):
             await channel(service).send(notification())
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE_S):
             await service.hung_up.wait()
 
 

@@ -20,6 +20,7 @@ from actors.kernel.mailbox import conflate
 from tests.alerts.rig import house
 from tests.alerts.samples import SECOND, START, message, notification
 from tests.alerts.servers import http_service
+from tests.patience import PATIENCE_S
 
 CLOCK = ScaledClock(START)
 
@@ -147,7 +148,7 @@ async def test_from_the_outbox_through_failures_to_the_server_under_one_key(tmp_
         await dispatcher.start()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(dispatcher.run)
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE_S):
                 while (await place.counts())["delivered"] == 0:
                     await clock.sleep(0.5)
             tasks.cancel_scope.cancel()

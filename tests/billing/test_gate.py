@@ -257,7 +257,6 @@ async def test_while_the_database_is_locked_senders_are_told_to_come_back_and_th
     tmp_path: Path,
 ) -> None:
     async with gatehouse(tmp_path) as house:
-        began = asyncio.get_running_loop().time()
         with sqlite3.connect(tmp_path / DATABASE, isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")
             refused, healthy = await asyncio.gather(house.post(charge()), house.post(method="GET", path="/healthz"))
@@ -265,7 +264,6 @@ async def test_while_the_database_is_locked_senders_are_told_to_come_back_and_th
         other.close()
         assert (refused.status, healthy.status) == (503, 200)
         assert int(refused.headers["Retry-After"]) > 0
-        assert asyncio.get_running_loop().time() - began < 6
         assert (await house.post(charge())).status == 200
         assert len(await house.stored()) == 1
 

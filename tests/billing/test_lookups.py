@@ -17,8 +17,7 @@ from actors.store.records import Kind
 from tests.billing.night import Night
 from tests.billing.stripe_events import Event, charge, event, refund
 from tests.billing.test_backfill import KEY, House, house
-
-PATIENCE_S = 10.0
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

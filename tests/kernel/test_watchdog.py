@@ -15,13 +15,14 @@ from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Quarantined, State, Strategy, child, supervisor
 from actors.kernel.watchdog import Quarantine, Watchdog
 from tests.kernel.stage import Script, staged
+from tests.patience import PATIENCE_S
 
 
 class Spinner(Actor[threading.Event]):
     """Blocks the loop until the event is set, as a loop without end would."""
 
     async def receive(self, message: threading.Event) -> None:
-        message.wait(10)
+        message.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def test_a_spinning_actor_is_named_while_it_spins_and_released_when_it_recovers(
             with Watchdog(quarantine, {"spinner", "calm"}, blocked_s=0.05):
                 onlooker = threading.Thread(target=look)
                 onlooker.start()
-                await box.ask(spin, timeout=10)
+                await box.ask(spin, timeout=PATIENCE_S)
                 onlooker.join()
                 while quarantine.names():
                     await io_sleep(0.005)
@@ -88,7 +89,7 @@ def test_a_loop_that_does_not_come_back_is_given_up_with_its_actor_in_quarantine
             group.create_task(running.run())
             await running.ready.wait()
             with Watchdog(quarantine, {"spinner"}, blocked_s=0.02, give_up=give_up):
-                await box.ask(spin, timeout=10)
+                await box.ask(spin, timeout=PATIENCE_S)
             running.stop()
 
     with real_loop() as runner:

@@ -17,6 +17,7 @@ import pytest
 from actors.store.schema import migrations
 from daemon import __version__
 from tests.conftest import ROOT
+from tests.patience import PATIENCE_S
 
 PACKAGES = ("actors", "config", "daemon", "strategies")
 READ_AT_RUN_TIME = (
@@ -57,7 +58,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
         env={"PATH": os.environ["PATH"], "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -115,7 +116,7 @@ def test_uv_installs_it_as_a_tool(wheel: Path, tmp_path: Path) -> None:
     command = [str(UV), "tool", "install", "--offline", "--no-index", "--overrides", "overrides.txt", str(wheel)]
     environment = {**os.environ, **folders}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     assert run(tmp_path / "TOOL_BIN/nightdesk", "--version").stdout == f"nightdesk {__version__}\n"

@@ -21,11 +21,11 @@ import yaml
 
 from actors.kernel.clock import WallClock, monotonic
 from daemon.cli.client import Client
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 SECRET = "whsec_test"
 TOKEN = "acme-token"
-PATIENCE_S = 20.0
 HAND_OVER = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

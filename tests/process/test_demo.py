@@ -9,7 +9,8 @@ import pytest
 
 from actors.store.records import DAEMON
 from strategies.registry import NAMES
-from tests.process.harness import PATIENCE_S, ROOT
+from tests.patience import PATIENCE_S
+from tests.process.harness import ROOT
 
 DEMO = [sys.executable, "-m", "daemon", "demo"]
 SPEED = 1200

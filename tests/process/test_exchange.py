@@ -15,8 +15,9 @@ import pytest
 
 from actors.simulated.exchange.faults import FAULTS, LASTING
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY
+from tests.patience import PATIENCE_S
 from tests.process.desk import trading
-from tests.process.harness import PATIENCE_S, ROOT, until
+from tests.process.harness import ROOT, until
 
 COMMAND = [sys.executable, "-m", "daemon", "exchange"]
 

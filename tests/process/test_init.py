@@ -10,7 +10,7 @@ from pathlib import Path
 
 from config.load import load
 from tests.conftest import ROOT
-from tests.process.harness import PATIENCE_S
+from tests.patience import PATIENCE_S
 
 CTRL_D = "\x04"
 

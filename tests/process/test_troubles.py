@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from daemon.office import rfc3339
-from tests.process.harness import PATIENCE_S, charge, nightdesk, now_s, running, until
+from tests.patience import PATIENCE_S
+from tests.process.harness import charge, nightdesk, now_s, running, until
 from tests.store.running import running as store_running
 from tests.store.running import tick
 

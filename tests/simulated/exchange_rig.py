@@ -9,12 +9,13 @@ from typing import Any, Self
 import aiohttp
 import anyio
 
-from actors.kernel.clock import ScaledClock, io_sleep
+from actors.kernel.clock import Clock, io_sleep
 from actors.simulated.exchange import wire
 from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.simulated.exchange.tape import Tape
+from tests.patience import PATIENCE_S, PatientClock
 
 OPEN = wire.micros("2026-11-20T14:30:00Z")
 FAST = 600.0  # a minute there is a tenth of a second here
@@ -40,9 +41,9 @@ class Stream:
         return self
 
     async def next(self) -> dict[str, Any]:
-        """The next message; raises TimeoutError after three seconds of silence, ConnectionError at the end."""
+        """The next message; raises ConnectionError at the end."""
         if not self._batch:
-            with anyio.fail_after(3):
+            with anyio.fail_after(PATIENCE_S):
                 said = await self.socket.receive()
             if said.type not in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}:
                 raise ConnectionError(said.type)
@@ -51,9 +52,8 @@ class Stream:
         return self._batch.pop(0)
 
     async def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        with anyio.fail_after(5):
-            while not wanted(message := await self.next()):
-                pass
+        while not wanted(message := await self.next()):
+            pass
         return message
 
     async def is_silent(self, seconds: float) -> bool:
@@ -66,7 +66,7 @@ class Stream:
 class Floor:
     """A running exchange."""
 
-    def __init__(self, server: ExchangeServer, clock: ScaledClock, port: int, http: aiohttp.ClientSession) -> None:
+    def __init__(self, server: ExchangeServer, clock: Clock, port: int, http: aiohttp.ClientSession) -> None:
         self.server, self.clock, self.faults = server, clock, server.faults
         self.address = f"127.0.0.1:{port}"
         self.http = http
@@ -120,7 +120,7 @@ async def exchange_floor(
     plan = FaultPlan()
     for name in names:
         plan.force(name)
-    clock = ScaledClock(start, speed)
+    clock = PatientClock(start, speed)
     server = ExchangeServer(tape or Synthetic(seed=3), clock, seed=3, faults=plan, **options)
     ready = anyio.Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:

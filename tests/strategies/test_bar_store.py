@@ -23,6 +23,7 @@ from strategies.bars import COLUMNS, Bars
 from strategies.resample import resample
 from strategies.sessions import DAY, HOUR, MINUTE, sessions_between
 from strategies.stored_bars import read_store
+from tests.patience import PATIENCE_S
 
 SOURCE = Source("test")
 SESSIONS = sessions_between(np.datetime64("2023"), np.datetime64("2024"))
@@ -271,7 +272,7 @@ def test_a_writer_that_is_killed_leaves_the_old_or_the_new_never_a_mixture(tmp_p
     writer = context.Process(target=_rewrite_for_ever, args=(tmp_path, ready))
     writer.start()
     assert writer.pid is not None
-    assert ready.wait(30)
+    assert ready.wait(PATIENCE_S)
     seen = {edition(store) for _ in range(int(np.random.default_rng(seed).integers(3, 30)))}
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from actors.kernel.clock import Clock, ScaledClock, io_sleep
+from actors.kernel.clock import Clock, io_sleep
 from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.paper import PaperExchange
@@ -31,7 +31,8 @@ from actors.trading.ports import (
     OrderUpdate,
 )
 from strategies.lab.costs import Costs
-from strategies.sessions import MINUTE, SECOND
+from strategies.sessions import MINUTE
+from tests.patience import PATIENCE_S, PatientClock
 
 OPEN = 1_790_602_200_000_000  # Monday 2026-09-28, 09:30 in New York
 SYMBOLS = ("AAPL", "MSFT", "SPY")
@@ -54,9 +55,9 @@ class World:
     broker_said: list[BrokerMessage] = field(default_factory=list)
     server: ExchangeServer | None = None
 
-    async def until(self, happened: Callable[[], Any], within_s: float = 8.0) -> None:
+    async def until(self, happened: Callable[[], Any]) -> None:
         """Let time pass until it has."""
-        with anyio.fail_after(within_s):
+        with anyio.fail_after(PATIENCE_S):
             while not happened():
                 await io_sleep(0.02)
 
@@ -85,7 +86,7 @@ class World:
 
 @asynccontextmanager
 async def inside(faults: FaultPlan) -> AsyncIterator[World]:
-    clock, tape, costs = _clock(), Synthetic(SYMBOLS, seed=1), Costs()
+    clock, tape, costs = PatientClock(OPEN - MINUTE, SPEED), Synthetic(SYMBOLS, seed=1), Costs()
     exchange = PaperExchange(SYMBOLS, costs, faults=faults)
     market, broker = SimulatedMarket(tape, half_days=faults.holds("half-day")), SimulatedBroker(exchange, clock)
     ticker = Ticker(exchange, market, tape, costs, clock, faults)
@@ -99,7 +100,7 @@ async def inside(faults: FaultPlan) -> AsyncIterator[World]:
 async def over_alpaca(
     faults: FaultPlan, *, keys: Keys = KEYS, feed: str = "iex", silent_s: float = 90.0, **server: Any
 ) -> AsyncIterator[World]:
-    clock, tape = _clock(), Synthetic(SYMBOLS, seed=1)
+    clock, tape = PatientClock(OPEN - MINUTE, SPEED), Synthetic(SYMBOLS, seed=1)
     exchange = ExchangeServer(tape, clock, costs=Costs(), faults=faults, **{"per_minute": 100_000} | server)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         host = f"127.0.0.1:{sock.getsockname()[1]}"
@@ -138,12 +139,6 @@ async def streaming(world: World) -> AsyncIterator[World]:
         await world.listening()
         yield world
         tasks.cancel_scope.cancel()
-
-
-def _clock() -> Clock:
-    clock = ScaledClock(OPEN - 60 * SECOND, SPEED)
-    clock.now()
-    return clock
 
 
 def minutes(bars: list[Bar]) -> set[int]:

@@ -41,7 +41,7 @@ async def lived_through(world: World, store: SqliteStore, spells: tuple[str, ...
             world.faults.lift(spell)
             await io_sleep(0.3)
         calm = world.clock.now() + 5 * MINUTE
-        await world.until(lambda: world.clock.now() > calm and board.trusted, within_s=20)
+        await world.until(lambda: world.clock.now() > calm and board.trusted)
         tasks.cancel_scope.cancel()
 
 
