@@ -115,9 +115,7 @@ def detecting(log: Sequence[LogEntry]) -> tuple[float, float]:
     for part in (facts[:tenth], facts[tenth:-tenth], facts[-tenth:]):
         started = process_time()
         for found, at in part:
-            for fact in found:
-                for _ in tenant.observe(fact, at):
-                    pass
+            tenant.observe(found, at)
         costs.append((process_time() - started) / len(part) * 1e6)
     return costs[0], costs[2]
 

@@ -1,5 +1,6 @@
 """Every setting, once: its key, type, default and reason. YAML < environment < systemd credentials."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -340,7 +341,7 @@ class Trading(Section):
     base_url: HttpUrl | None = None
     data_url: HttpUrl | None = None
     stream_url: WebSocketUrl | None = None
-    capital_per_strategy: Annotated[float, Field(gt=0)] | None = None
+    capital_per_strategy: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     fraction: Fraction = 0.1
     max_positions: Count = 10
     universe: Universe = Universe()
@@ -360,6 +361,8 @@ class Trading(Section):
                 if secret is None or not secret.get_secret_value().strip():
                     variable = f"NIGHTDESK_TRADING__{key.upper()}"
                     raise ValueError(f"{key}: is needed (Alpaca → API Keys), as {variable} or as a credential")
+                if not re.fullmatch("[!-~]+", secret.get_secret_value()):
+                    raise ValueError(f"{key}: has a character that no key has; copy it again")
         if not self.universe.symbols:
             raise ValueError("universe.symbols: at least one symbol is needed")
         if self.strategies is not None and not self.strategies:

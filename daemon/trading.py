@@ -184,7 +184,9 @@ class TradingDesk:
     def _make_parity(self) -> Parity:
         def replays() -> list[Replay]:
             membership = self.plan.membership
-            return [Replay(one.name, one.make, one.timeframe, membership) for one in self._chosen.values()]
+            # One that hung would hang here too.
+            there = (one for one in self._chosen.values() if one.name not in self.custody.absent)
+            return [Replay(one.name, one.make, one.timeframe, membership) for one in there]
 
         return Parity(replays, self._market.timeframe, self._store, self.clock, self._alarm)
 

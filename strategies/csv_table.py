@@ -29,6 +29,8 @@ def rows(path: Path, *columns: Sequence[str], optional: Sequence[Sequence[str]] 
         for names, field in zip(columns, fields, strict=True):
             if not field and names not in optional:
                 raise BadInput(f"{place}: {names[0]}: is empty")
+            if not field.isprintable():
+                raise BadInput(f"{place}: {names[0]}: {field!r} has a character that cannot be seen")
     return lines
 
 

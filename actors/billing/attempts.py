@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import astuple, fields
+from dataclasses import astuple
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -17,11 +17,10 @@ INVOICE_WAIT_US = 120 * SECOND  # so long a charge or payment intent may take to
 WAITING_MAX = 10_000
 known_to_invoice = attrgetter("charge", "payment_intent", "customer", "amount", "currency", "succeeded")
 Row = tuple[Any, ...]
-values_of = attrgetter(*(field.name for field in fields(Attempt)))
 
 
 class Attempts:
-    """Passes facts on; a second announcement of an attempt comes out as `RepeatedAttempt`.
+    """Says as what a fact is to be read: a second announcement of an attempt is a `RepeatedAttempt`.
 
     An invoice's word counts only if within two minutes no charge or payment intent says the same, as is so for
     endpoints that were subscribed to invoices alone.
@@ -33,32 +32,37 @@ class Attempts:
         self.due = NEVER
         self._seen = Seen(KEEP_US)
         self._latest: deque[Row] = deque()  # arrival, when, and what an invoice would know
-        self._told: dict[object, list[Row]] = {}  # the same by sign
+        self._told: dict[object, list[int]] = {}  # when, by sign
         self._waiting: list[tuple[int, InvoiceAttempt]] = []
 
-    def admit(self, fact: Fact, now: int) -> Fact:
-        """The fact as the detectors should see it."""
+    def admit(self, fact: Attempt | InvoiceAttempt, now: int) -> type[Fact]:
+        """The kind of fact as which the detectors should see it."""
         if isinstance(fact, Attempt):
             first = self._seen.first(fact.key, now)
             self._tell((now, fact.at, *known_to_invoice(fact)))
             while self._latest[0][0] < now - LATEST_US or len(self._latest) > ENTRIES_MAX:
-                self._forget(self._latest.popleft())
-            return fact if first else RepeatedAttempt(*values_of(fact))
-        if isinstance(fact, InvoiceAttempt) and len(self._waiting) < WAITING_MAX:
+                self._forget()
+            return Attempt if first else RepeatedAttempt
+        if len(self._waiting) < WAITING_MAX:
             self._waiting.append((now + INVOICE_WAIT_US, fact))
             self.due = self._waiting[0][0]
-        return fact
+        return InvoiceAttempt
 
     def _tell(self, row: Row) -> None:
         self._latest.append(row)
-        for sign in signs(*row[2:]):
-            self._told.setdefault(sign, []).append(row)
+        _, at, *what = row
+        for sign in signs(*what):
+            told = self._told.get(sign)
+            if told is None:
+                self._told[sign] = [at]
+            else:
+                told.append(at)
 
-    def _forget(self, row: Row) -> None:
-        for sign in signs(*row[2:]):
-            rows = self._told[sign]
-            del rows[0]  # as told in order, it is the first
-            if not rows:
+    def _forget(self) -> None:
+        for sign in signs(*self._latest.popleft()[2:]):
+            told = self._told[sign]
+            del told[0]  # as told in order, it is the first
+            if not told:
                 del self._told[sign]
 
     def tick(self, now: int) -> Iterator[Attempt]:
@@ -84,15 +88,14 @@ class Attempts:
                     amount=fact.amount,
                     currency=fact.currency,
                     code="",
-                    blocked=False,
                     idempotency_key="",
                     automatic=True,
                 )
 
     def _told_of(self, fact: InvoiceAttempt) -> bool:
         """By a charge or payment intent, at about that time."""
-        rows = (row for sign in signs(*known_to_invoice(fact)) for row in self._told.get(sign, ()))
-        return any(abs(row[1] - fact.at) <= INVOICE_WAIT_US for row in rows)
+        told = (at for sign in signs(*known_to_invoice(fact)) for at in self._told.get(sign, ()))
+        return any(abs(at - fact.at) <= INVOICE_WAIT_US for at in told)
 
     def set_back(self, now: int, by: int) -> None:
         """As with detectors."""
@@ -117,6 +120,11 @@ class Attempts:
         self.due = self._waiting[0][0] if self._waiting else NEVER
 
 
-def signs(charge: str, payment_intent: str, customer: str, *what: object) -> list[object]:
+def signs(charge: str, payment_intent: str, customer: str, *what: object) -> Iterator[object]:
     """By what an invoice and its payment know each other; since basil neither names the other."""
-    return [sign for sign in (charge, payment_intent, customer and (customer, *what)) if sign]
+    if charge:
+        yield charge
+    if payment_intent:
+        yield payment_intent
+    if customer:
+        yield customer, *what

@@ -3,7 +3,7 @@
 Unknown types, missing and misspelt values give fewer facts, never an exception.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from actors.billing.facts import (
@@ -21,6 +21,7 @@ from actors.billing.facts import (
     PaymentMethodAttached,
     RefundState,
     SetupAttempt,
+    ThinEvent,
 )
 from actors.billing.reading import amount, flag, ident, mapping, rows, text, time
 from actors.billing.subscriptions import read_subscription
@@ -34,24 +35,12 @@ def normalise(event: Json, received: int) -> tuple[Fact, ...]:
     """The facts of one projected event, its `Arrival` first. `received` bounds, and replaces a missing, `created`."""
     created = time(event.get("created"))
     at = created if created is not None and created <= received + CLOCK_SKEW else received
-    kind = text(event.get("type"))
-    thin = event.get("object") == "v2.core.event"
-    read = None if thin else READERS.get(kind)
-    source = Source(event, text(event.get("id")), kind, at)
-    facts = tuple(read(source)) if read else ()
-    arrival = Arrival(
-        at,
-        source.id,
-        kind,
-        text(event.get("account")),
-        text(event.get("api_version")),
-        flag(event.get("livemode")),
-        thin,
-        bool(facts),
-        "backfilled" in event,
-        event.get("subscribed") is not False,
-    )
-    return (arrival, *facts)
+    event_id, kind = text(event.get("id")), text(event.get("type"))
+    arrival = Arrival(at, event_id, kind, "backfilled" in event, event.get("subscribed") is not False)
+    if event.get("object") == "v2.core.event":
+        return arrival, ThinEvent(at, event_id, kind)
+    read = READERS.get(kind)
+    return (arrival, *read(Source(event, event_id, kind, at))) if read else (arrival,)
 
 
 class Source:
@@ -81,7 +70,7 @@ class Source:
         return not text(fields.get("id")), text(fields.get("idempotency_key"))
 
 
-Reader = Callable[[Source], Iterator[Fact]]
+Reader = Callable[[Source], Iterable[Fact]]
 
 
 def currency(fields: Json) -> str:
@@ -94,50 +83,39 @@ def invoice_of(payment: Json) -> str | None:
     return ident(payment["invoice"]) if "invoice" in payment else None
 
 
-def read_charge(source: Source) -> Iterator[Fact]:
+def read_charge(source: Source) -> list[Fact]:
     """The state of a charge; and if this event announces its outcome, the attempt."""
     charge = source.object
+    found: list[Fact] = []
     charge_id = text(charge.get("id"))
-    customer, payer = ident(charge.get("customer")), text(charge.get("payer"))
-    intent, invoice = ident(charge.get("payment_intent")), invoice_of(charge)
+    customer, intent = ident(charge.get("customer")), ident(charge.get("payment_intent"))
+    total, money = amount(charge.get("amount")), currency(charge)
     if source.type in ("charge.succeeded", "charge.failed"):
-        outcome = mapping(charge.get("outcome"))
         automatic, key = source.request
-        yield Attempt(
+        attempt = Attempt(
             source.at,
             source.id,
             charge_id or (f"{intent}@{source.at // SECOND}" if intent else source.id),
             source.type == "charge.succeeded",
             charge_id,
             intent,
-            invoice,
+            invoice_of(charge),
             customer,
-            payer,
-            amount(charge.get("amount")),
-            currency(charge),
-            text(outcome.get("reason")) or text(charge.get("failure_code")),
-            outcome.get("type") == "blocked",
+            text(charge.get("payer")),
+            total,
+            money,
+            text(mapping(charge.get("outcome")).get("reason")) or text(charge.get("failure_code")),
             key,
             automatic,
         )
+        found.append(attempt)
     if charge_id:
-        yield ChargeState(
-            source.at,
-            source.id,
-            charge_id,
-            intent,
-            customer,
-            payer,
-            invoice,
-            text(charge.get("status")),
-            amount(charge.get("amount")),
-            amount(charge.get("amount_refunded")),
-            currency(charge),
-            flag(charge.get("disputed")) or bool(charge.get("dispute")),
-        )
+        refunded = amount(charge.get("amount_refunded"))
+        found.append(ChargeState(source.at, source.id, charge_id, intent, customer, total, refunded, money))
+    return found
 
 
-def read_intent(source: Source) -> Iterator[Fact]:
+def read_intent(source: Source) -> Iterable[Fact]:
     """A payment intent that succeeded or failed: the same attempt as its charge, or one that never became a charge."""
     intent = source.object
     intent_id = text(intent.get("id"))
@@ -145,7 +123,7 @@ def read_intent(source: Source) -> Iterator[Fact]:
     charges = rows(intent.get("charges"))  # until 2022-11-15; newest first
     charge = ident(error.get("charge")) or ident(intent.get("latest_charge")) or (ident(charges[0]) if charges else "")
     automatic, key = source.request
-    yield Attempt(
+    attempt = Attempt(
         source.at,
         source.id,
         charge or (f"{intent_id}@{source.at // SECOND}" if intent_id else source.id),
@@ -158,10 +136,10 @@ def read_intent(source: Source) -> Iterator[Fact]:
         amount(intent.get("amount_received")) or amount(intent.get("amount")),
         currency(intent),
         text(error.get("decline_code")) or text(error.get("code")),
-        blocked=False,
-        idempotency_key=key,
-        automatic=automatic,
+        key,
+        automatic,
     )
+    return (attempt,)
 
 
 def read_refund(source: Source) -> Iterator[Fact]:
@@ -271,34 +249,30 @@ def line_subscription(line: Json) -> str:
 
 def read_line(line: Json) -> InvoiceLine:
     """One line, before or after basil."""
-    parent = mapping(line.get("parent"))
-    details = mapping(parent.get("subscription_item_details")) or mapping(parent.get("invoice_item_details"))
-    pricing = mapping(mapping(line.get("pricing")).get("price_details"))
     period = mapping(line.get("period"))
     return InvoiceLine(
         amount(line.get("amount")),
-        ident(line.get("price")) or ident(line.get("plan")) or ident(pricing.get("price")),
-        line_subscription(line),
-        flag(line.get("proration")) or flag(details.get("proration")),
+        flag(line.get("proration")) or flag(line_details(line).get("proration")),
         time(period.get("start")),
         time(period.get("end")),
     )
 
 
-def read_invoice(source: Source) -> Iterator[Fact]:
+def line_details(line: Json) -> Json:
+    """Since basil, what it is for."""
+    parent = mapping(line.get("parent"))
+    return mapping(parent.get("subscription_item_details")) or mapping(parent.get("invoice_item_details"))
+
+
+def read_invoice(source: Source) -> Iterable[Fact]:
     """The state of an invoice; and if this event says that a payment was tried, the attempt."""
     invoice = source.object
     invoice_id = text(invoice.get("id"))  # an upcoming invoice has none, and is none yet
     if not invoice_id:
-        return
+        return ()
     customer, money = ident(invoice.get("customer")), currency(invoice)
-    moments = mapping(invoice.get("status_transitions"))
-    out_of_band = flag(invoice.get("paid_out_of_band"))
-    paid = amount(invoice.get("amount_paid"))
-    due = amount(invoice.get("amount_due"))
-    attempts = amount(invoice.get("attempt_count"))
     created = time(invoice.get("created"))
-    yield InvoiceState(
+    state = InvoiceState(
         source.at,
         source.id,
         invoice_id,
@@ -308,33 +282,29 @@ def read_invoice(source: Source) -> Iterator[Fact]:
         text(invoice.get("billing_reason")),
         money,
         amount(invoice.get("total")),
-        due,
-        paid,
-        attempts,
         source.at if created is None else created,
-        time(invoice.get("period_start")),
-        time(invoice.get("period_end")),
-        time(invoice.get("next_payment_attempt")),
-        time(moments.get("paid_at")),
-        out_of_band,
-        tuple(read_line(line) for line in rows(invoice.get("lines"))),
+        time(mapping(invoice.get("status_transitions")).get("paid_at")),
+        tuple([read_line(line) for line in rows(invoice.get("lines"))]),
     )
     failed = source.type == "invoice.payment_failed"
-    succeeded = source.type in ("invoice.payment_succeeded", "invoice.paid") and paid > 0 and not out_of_band
-    if failed or succeeded:
-        charge, intent = ident(invoice.get("charge")), ident(invoice.get("payment_intent"))
-        yield InvoiceAttempt(
-            source.at,
-            source.id,
-            invoice_id,
-            attempts,
-            succeeded,
-            charge,
-            intent,
-            customer,
-            due if failed else paid,
-            money,
-        )
+    if not failed and source.type not in ("invoice.payment_succeeded", "invoice.paid"):
+        return (state,)
+    paid = amount(invoice.get("amount_due" if failed else "amount_paid"))
+    if not failed and (paid <= 0 or flag(invoice.get("paid_out_of_band"))):
+        return (state,)
+    attempt = InvoiceAttempt(
+        source.at,
+        source.id,
+        invoice_id,
+        amount(invoice.get("attempt_count")),
+        not failed,
+        ident(invoice.get("charge")),
+        ident(invoice.get("payment_intent")),
+        customer,
+        paid,
+        money,
+    )
+    return state, attempt
 
 
 def read_invoice_payment(source: Source) -> Iterator[Fact]:
@@ -346,11 +316,10 @@ def read_invoice_payment(source: Source) -> Iterator[Fact]:
         yield InvoiceLink(source.at, source.id, invoice, intent, charge)
 
 
-def read_subscription_event(source: Source) -> Iterator[Fact]:
+def read_subscription_event(source: Source) -> Iterable[Fact]:
     """A subscription as it stands."""
     state = read_subscription(source.object, source.previous, source.at, source.id, source.type)
-    if state is not None:
-        yield state
+    return () if state is None else (state,)
 
 
 READERS: dict[str, Reader] = {

@@ -23,13 +23,15 @@ class Arrival(Fact):
     """An event came in: the first fact of each, and the only one of those whose type means nothing to us."""
 
     type: str
-    account: str  # Connect: on whose behalf
-    api_version: str
-    livemode: bool
-    thin: bool  # a v2 event without a snapshot of its object
-    understood: bool  # other facts follow
     fetched: bool = False  # we asked for it: no webhook brought it
     subscribed: bool = True  # False: nor would any have, for the endpoint is not told of this type
+
+
+@frozen
+class ThinEvent(Fact):
+    """It was a v2 event without a snapshot of its object, and says nothing."""
+
+    type: str
 
 
 @frozen
@@ -70,14 +72,12 @@ class Attempt(Fact):
     amount: int
     currency: str
     code: str  # why it was declined, as precisely as Stripe says
-    blocked: bool  # by Radar, before the bank was asked
     idempotency_key: str
     automatic: bool  # no request caused it: Stripe's own billing did
 
 
-@frozen
 class RepeatedAttempt(Attempt):
-    """Another event about an attempt that was counted: it may know more (payer, invoice), yet adds none."""
+    """What an `Attempt` is read as that was counted already: it may know more (payer, invoice), yet adds none."""
 
 
 @frozen
@@ -110,13 +110,9 @@ class ChargeState(Fact):
     charge: str
     payment_intent: str
     customer: str
-    payer: str
-    invoice: str | None
-    status: str  # succeeded | pending | failed
     amount: int
     refunded: int
     currency: str
-    disputed: bool
 
 
 @frozen
@@ -204,9 +200,7 @@ class Discount:
 class Item:
     """One line of a subscription. `unit_amount` is None where the price is tiered."""
 
-    id: str
     price: str
-    product: str
     quantity: int | None
     unit_amount: float | None  # minor units; a fraction where Stripe gives `unit_amount_decimal`
     currency: str
@@ -236,7 +230,6 @@ class SubscriptionState(Fact):
     cancel_at: int | None
     cancel_at_period_end: bool
     canceled_at: int | None
-    ended_at: int | None
     collection_paused: bool
     days_to_pay: int  # after an invoice was sent; 0: the customer is charged at once
     previous: Mapping[str, Any]
@@ -248,8 +241,6 @@ class InvoiceLine:
     """One line of an invoice."""
 
     amount: int
-    price: str
-    subscription: str
     proration: bool
     period_start: int | None
     period_end: int | None
@@ -266,13 +257,6 @@ class InvoiceState(Fact):
     reason: str  # subscription_cycle | subscription_create | subscription_update | manual …
     currency: str
     total: int
-    amount_due: int
-    amount_paid: int
-    attempts: int
     created: int
-    period_start: int | None
-    period_end: int | None
-    next_attempt: int | None
     paid_at: int | None
-    out_of_band: bool
     lines: tuple[InvoiceLine, ...]

@@ -67,7 +67,7 @@ class Past:
                 pass
             self.watch.set_due()
         told = {key: value for key, value in event.items() if key != "backfilled"}
-        return [finding for fact in normalise(told, now) for finding in self.watch.observe(fact, now)]
+        return self.watch.observe(normalise(told, now), now)
 
     def save(self) -> Iterator[tuple[str, tuple[int, bytes]]]:
         """As a tenant's watch does; "" is the name of what is not the watch's."""

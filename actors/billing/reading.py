@@ -12,6 +12,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DIGITS = 12
 """Stripe's amounts have at most so many (docs.stripe.com/currencies). Beyond, sums would outgrow 64 bits: no number."""
 
+TOO_LARGE = 10**DIGITS
+
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -64,11 +66,13 @@ def whole(value: object) -> int | None:
         if found is None:
             return None
         value = int(found)
-    return value if abs(value) < 10**DIGITS else None
+    return value if abs(value) < TOO_LARGE else None
 
 
 def amount(value: object) -> int:
     """Minor units; 0 where none are given."""
+    if type(value) is int and -TOO_LARGE < value < TOO_LARGE:
+        return value
     return whole(value) or 0
 
 
@@ -76,7 +80,7 @@ def time(value: object) -> int | None:
     """Microseconds from unix seconds (number or string) or from ISO 8601, as thin events write it."""
     if value is None:
         return None
-    seconds = whole(value)
+    seconds = value if type(value) is int else whole(value)
     if seconds is not None:
         return seconds * SECOND if 0 <= seconds < DISTANT_S else None
     if not isinstance(value, str):

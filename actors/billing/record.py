@@ -36,6 +36,8 @@ class Kind(StrEnum):
     CHURN = "churn"
     REACTIVATION = "reactivation"
 
+    __hash__ = str.__hash__  # an enumeration's own is a call in Python, several for every subscription told of
+
 
 class Movement(NamedTuple):
     """One step of recurring revenue: `amount` minor units a month, negative where it fell."""

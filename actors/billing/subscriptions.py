@@ -1,6 +1,6 @@
 """Reading a subscription in any of its shapes: one plan, items with plans or prices, periods above or on the items."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from actors.billing.facts import Discount, Item, SubscriptionState
@@ -17,7 +17,7 @@ def read_subscription(
     subscription_id = text(subscription.get("id"))
     if not subscription_id:
         return None
-    items = tuple(read_items(subscription))
+    items = tuple([read_item(row) for row in item_rows(subscription)])
     ends = [item.period_end for item in items if item.period_end is not None]
     period_start = time(subscription.get("current_period_start"))
     period_end = time(subscription.get("current_period_end"))
@@ -34,7 +34,7 @@ def read_subscription(
         text(subscription.get("status")) or ("canceled" if deleted else ""),
         text(subscription.get("currency")).lower() or next((item.currency for item in items if item.currency), ""),
         items,
-        tuple(read_discounts(subscription)),
+        tuple([read_discount(*row) for row in discount_rows(subscription)]),
         time(subscription.get("created")) if started is None else started,
         period_start,
         min(ends, default=None) if period_end is None else period_end,
@@ -42,11 +42,10 @@ def read_subscription(
         time(subscription.get("cancel_at")),
         subscription.get("cancel_at_period_end") is True,
         time(subscription.get("canceled_at")),
-        time(subscription.get("ended_at")),
         bool(mapping(subscription.get("pause_collection"))),
         days_to_pay(subscription),
         previous,
-        tuple(read_previous_items(subscription, previous)),
+        tuple([read_item(row) for row in previous_item_rows(subscription, previous)]) if previous else (),
     )
 
 
@@ -58,23 +57,23 @@ def days_to_pay(subscription: Json) -> int:
     return DAYS_TO_PAY if days is None else min(max(days, 0), DAYS_TO_PAY_MAX)
 
 
-def read_items(subscription: Json) -> Iterator[Item]:
+def item_rows(subscription: Json) -> list[Json]:
     """Its items; of a subscription from before items, its one plan."""
     found = rows(subscription.get("items"))
     if not found and isinstance(subscription.get("plan"), dict):
-        found = [{"plan": subscription["plan"], "quantity": subscription.get("quantity")}]
-    for row in found:
-        yield read_item(row)
+        return [{"plan": subscription["plan"], "quantity": subscription.get("quantity")}]
+    return found
 
 
-def read_previous_items(subscription: Json, previous: Json) -> Iterator[Item]:
+def previous_item_rows(subscription: Json, previous: Json) -> list[Json]:
     """Those before an update, if it changed them; a subscription of one item also says so of its plan and quantity."""
-    items = rows(subscription.get("items")) or [subscription]
     if "items" in previous:
-        yield from read_items(previous)
-    elif len(items) == 1 and not previous.keys().isdisjoint(("plan", "quantity")):
-        changed = {name: previous[name] for name in ("plan", "quantity") if name in previous}
-        yield read_item({**items[0], **({"price": None} if "plan" in previous else {}), **changed})
+        return item_rows(previous)
+    items = rows(subscription.get("items")) or [subscription]
+    if len(items) != 1 or previous.keys().isdisjoint(("plan", "quantity")):
+        return []
+    changed = {name: previous[name] for name in ("plan", "quantity") if name in previous}
+    return [{**items[0], **({"price": None} if "plan" in previous else {}), **changed}]
 
 
 def read_item(row: Json) -> Item:
@@ -88,9 +87,7 @@ def read_item(row: Json) -> Item:
     tiered = "tiered" in (price.get("billing_scheme"), plan.get("billing_scheme"))
     usage = text(recurring.get("usage_type")) or text(plan.get("usage_type"))
     return Item(
-        text(row.get("id")),
         ident(row.get("price")) or ident(row.get("plan")),
-        ident(rate.get("product")),
         whole(row.get("quantity")),
         None if tiered else unit,
         text(rate.get("currency")).lower(),
@@ -101,16 +98,24 @@ def read_item(row: Json) -> Item:
     )
 
 
-def read_discounts(subscription: Json) -> Iterator[Discount]:
-    """The one discount of old, or the list of today; ids alone (not expanded) say nothing."""
-    found = [mapping(subscription["discount"])] if subscription.get("discount") else rows(subscription.get("discounts"))
-    for discount in found:
-        coupon = mapping(discount.get("coupon")) or mapping(mapping(discount.get("source")).get("coupon"))
-        if coupon:
-            yield Discount(
-                number(coupon.get("percent_off")),
-                whole(coupon.get("amount_off")),
-                text(coupon.get("currency")).lower(),
-                text(coupon.get("duration")),
-                time(discount.get("end")),
-            )
+def discount_rows(subscription: Json) -> list[tuple[Json, Json]]:
+    """The one discount of old, or the list of today, each with its coupon; ids alone (not expanded) say nothing."""
+    old = subscription.get("discount")
+    found = [mapping(old)] if old else rows(subscription.get("discounts"))
+    return [(row, coupon) for row in found if (coupon := coupon_of(row))]
+
+
+def coupon_of(discount: Json) -> Json:
+    """Where it is depends on the API version."""
+    return mapping(discount.get("coupon")) or mapping(mapping(discount.get("source")).get("coupon"))
+
+
+def read_discount(row: Json, coupon: Json) -> Discount:
+    """What of it changes the price, and until when."""
+    return Discount(
+        number(coupon.get("percent_off")),
+        whole(coupon.get("amount_off")),
+        text(coupon.get("currency")).lower(),
+        text(coupon.get("duration")),
+        time(row.get("end")),
+    )

@@ -1,6 +1,6 @@
 """One tenant's part of the watch: its detectors, and what they share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import compress, decompress
 
@@ -33,7 +33,7 @@ READERS: dict[type[Fact], tuple[int, ...]] = {
 TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
 """Those that wait for a time."""
 
-TRIED = frozenset((Attempt, InvoiceAttempt))
+TRIED = Attempt, InvoiceAttempt
 """What is counted once, whoever tells it."""
 
 KEPT = frozenset((SubscriptionState, InvoiceState))
@@ -155,28 +155,30 @@ class TenantWatch:
         self.changed |= {"attempts", *(detector.signal for detector in self.detectors)}
         self.set_due()
 
-    def observe(self, fact: Fact, now: int) -> list[Finding]:
-        """Show the fact to those who read its kind."""
+    def observe(self, facts: Iterable[Fact], now: int) -> list[Finding]:
+        """Show facts to those who read their kinds."""
         if not self.detectors:
             self.wake()
         self.heard = now
-        kind = type(fact)
-        if kind in TRIED:
-            fact = self.attempts.admit(fact, now)
-            if self.attempts.due < self.due:  # noqa: PLR1730 - likewise
-                self.due = self.attempts.due
-            kind = type(fact)
-        elif kind in KEPT:
-            self.ledger.apply(fact, now)
-        if kind in Diary.reads:
-            self.diary.observe(fact, now)
-        self.shown.add(kind)
+        detectors, due = self.detectors, self.due
         found: list[Finding] = []
-        for index in READERS.get(kind, ()):
-            detector = self.detectors[index]
-            found += detector.observe(fact, now)
-            if detector.due < self.due:  # noqa: PLR1730 - min() is a call, ten times an event
-                self.due = detector.due
+        for fact in facts:
+            kind = type(fact)
+            if isinstance(fact, TRIED):
+                kind = self.attempts.admit(fact, now)
+                due = min(due, self.attempts.due)
+            elif kind in KEPT:
+                self.ledger.apply(fact, now)
+            if kind in Diary.reads:
+                self.diary.observe(fact, now)
+            self.shown.add(kind)
+            for index in READERS.get(kind, ()):
+                detector = detectors[index]
+                if said := detector.observe(fact, now):
+                    found += said
+                if detector.due < due:  # noqa: PLR1730 - min() is a call, ten times an event
+                    due = detector.due
+        self.due = due
         return found
 
     def tick(self, now: int) -> Iterator[Finding]:
@@ -187,7 +189,7 @@ class TenantWatch:
         if self.attempts.due <= now:
             self.changed.add("attempts")
             for fact in self.attempts.tick(now):
-                yield from self.observe(fact, now)
+                yield from self.observe((fact,), now)
         for detector in (self.detectors[index] for index in TIMED):
             if detector.due <= now:
                 self.changed.add(detector.signal)

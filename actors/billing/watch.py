@@ -277,9 +277,7 @@ class Watch:
 
     def _show(self, entry: LogEntry, facts: Sequence[Fact]) -> Reading:
         tenant = self._tenant(entry.tenant)
-        found: list[Finding] = []
-        for fact in facts:
-            found += tenant.observe(fact, self._now)
+        found = tenant.observe(facts, self._now)
         self._due = min(self._due, tenant.due)
         if not found or ("backfilled" in entry.data and facts[0].at < self._now - NEWS):
             return UNREMARKABLE

@@ -86,6 +86,10 @@ class LiveBook:
         """Whether anything of it is on its way."""
         return any(flight.symbol == symbol for flight in self.flights.values())
 
+    def busy(self) -> set[str]:
+        """What is held, or on its way."""
+        return {symbol for symbol, _ in self.held} | {flight.symbol for flight in self.flights.values()}
+
     @property
     def entering(self) -> list[Flight]:
         """The entries on their way."""

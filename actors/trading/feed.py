@@ -85,7 +85,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._symbols = tuple(symbols)
         self._wake = wake
         self._grace = int(grace_s * SECOND)
-        self._stale_after = stale_after_s
+        # Quotes may be rare: before the next bar should have been there, silence says nothing.
+        self._stale_after = max(stale_after_s, (market.timeframe + MISSED) / SECOND)
         self._stale = False
         self._blocks = Blocks(market.feed, market.timeframe, symbols, self._grace)
         self._hours = hours or Hours(market)

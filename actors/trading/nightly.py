@@ -24,6 +24,9 @@ log = structlog.get_logger()
 
 READER = "parity"
 VERSION = 1
+GONE = (0, b"")
+"""In place of the state of a strategy that was not compared: it has missed something."""
+
 AT = time(2, 30)
 """New York: the day's bars are all there, whoever sends corrections has sent them."""
 
@@ -43,7 +46,7 @@ class Parity(Actor[Never]):
         clock: Clock,
         alarm: Callable[[Alarm], object],
     ) -> None:
-        """`make` gives each strategy in the lab, fresh; `base` is the length of the market's bars in microseconds."""
+        """`make` gives those at work, in the lab and fresh; `base` is the length of the market's bars, microseconds."""
         self._make = make
         self._base = base
         self._store = store
@@ -75,6 +78,8 @@ class Parity(Actor[Never]):
         last = await self._store.desk.last_seq()
         while entries := await self._store.desk.read(position, PAGE, kinds):
             for entry in entries:
+                if entry.seq <= mark.cursor and entry.kind == KINDS[Decided]:
+                    continue  # other code's, or compared already
                 for differences in night.fold(entry):
                     found += differences
                     await checkpoint()
@@ -84,7 +89,8 @@ class Parity(Actor[Never]):
             found += differences
             await checkpoint()
         seq = max(last, position, mark.cursor)
-        await self._store.desk.append([], cursor=(READER, seq), parts=_parts(night.replays))
+        parts = dict.fromkeys(mark.parts, GONE) | _parts(night.replays)
+        await self._store.desk.append([], cursor=(READER, seq), parts=parts)
         for replay in night.replays:
             self._tell(replay.name, [one for one in found if one.strategy == replay.name])
         log.info("parity", strategies=len(night.replays), differences=len(found))

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import orjson
@@ -90,5 +91,6 @@ class Record:
             ]
 
 
+@lru_cache(maxsize=16)  # ten strategies mark the same time
 def _month(time: int) -> str:
     return datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m")

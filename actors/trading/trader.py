@@ -7,10 +7,12 @@ the differential tests hold one against the other.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from actors.kernel.clock import SECOND
+from actors.kernel.frozen import frozen
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
 from actors.trading.book import LiveBook
 from actors.trading.journal import decode
@@ -57,7 +59,7 @@ class Rules:
     kill_switch_drawdown: float = 0.15
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """To be bought at the symbol's own next open, that of a bar after `bar_time`."""
 
@@ -210,7 +212,8 @@ class Trader:
             self.record.mark(bars.time, equity)
         self._check_kill_switch()
         if self.killed_at is None and not self.halted_by:
-            self.wanted |= {symbol: Wanted(score, bars.time) for symbol, score in entries if self._is_free(symbol)}
+            busy = self.book.busy()
+            self.wanted |= {symbol: Wanted(score, bars.time) for symbol, score in entries if symbol not in busy}
         if (close := int(block.session_close[0])) >= 0:
             self.flat_from = close - self.timeframe
         if self.flat_by_session and bars.time >= self.flat_from:
@@ -242,8 +245,10 @@ class Trader:
 
     def _held_with_a_bar(self, bars: BarBlock) -> list[tuple[str, Position, int]]:
         """Each with its row in the bars."""
-        symbols = bars.symbols
-        return [(symbol, held, symbols.index(symbol)) for symbol, held in self.book.held if symbol in symbols]
+        if not self.book.book.positions:
+            return []
+        rows = _rows(bars.symbols)
+        return [(symbol, held, rows[symbol]) for symbol, held in self.book.held if symbol in rows]
 
     def _leave_the_universe(self, block: Block) -> None:
         """Who does not belong to it tomorrow is sold at the next open: live, nobody trades at a last close."""
@@ -254,11 +259,9 @@ class Trader:
                     position.order_exit(Reason.END_OF_DATA)
 
     def _entries(self, decisions: Decisions) -> tuple[tuple[str, float], ...]:
-        enter, score = decisions.enter[0, 0], decisions.score[0, 0]
-        return tuple((self.symbols[place], float(score[place])) for place in np.flatnonzero(enter).tolist())
-
-    def _is_free(self, symbol: str) -> bool:
-        return self.book.position(symbol) is None and not self.book.flying(symbol)
+        places = np.flatnonzero(decisions.enter[0, 0])
+        scores = decisions.score[0, 0, places].tolist()
+        return tuple(zip([self.symbols[place] for place in places.tolist()], scores, strict=True))
 
     def _check_kill_switch(self) -> None:
         book = self.book.book
@@ -305,3 +308,8 @@ class Trader:
         """Whether anything may be bought at all."""
         stopped = self.killed_at is not None or self.halted_by or self.flatten or self.failure
         return bool(self.book.book.capital) and not stopped
+
+
+@lru_cache(maxsize=4)  # ten strategies see the same block, and mostly the symbols of the one before
+def _rows(symbols: tuple[str, ...]) -> dict[str, int]:
+    return {symbol: row for row, symbol in enumerate(symbols)}

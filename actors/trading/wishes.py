@@ -103,7 +103,9 @@ class Wishes:
         spendable = trader.book.spendable()
         budget = trader.rules.fraction * trader.book.book.equity
         certain = not trader.book.entering  # nothing is on its way whose outcome matters
-        for symbol, wanted, quote in due:
+        if not certain and (room <= 0 or spendable < budget):
+            return
+        for symbol, wanted, quote in sorted(due, key=lambda one: (-one[1].score, trader.book.place(one[0]))):
             if not members[trader.book.place(symbol)]:
                 yield self._pass_by(symbol, at, "no longer in the universe")
             elif room > 0 and spendable >= budget:
@@ -120,17 +122,17 @@ class Wishes:
                 yield self._pass_by(symbol, at, "no cash" if room > 0 else "no room: max_positions are held")
 
     def _due(self, at: int) -> list[tuple[str, Wanted, Quote]]:
-        """What has an open now, in the order in which it is entered."""
+        """What has an open now."""
         trader, board = self._trader, self._board
         opened = self._session_open(at)
         if opened is None or not board.trusted:
             return []
-        due = []
-        for symbol, wanted in trader.wanted.items():
-            quote = board.fresh(symbol, max(opened, wanted.bar_time + trader.timeframe))
-            if quote is not None and symbol not in board.halted:
-                due.append((symbol, wanted, quote))
-        return sorted(due, key=lambda one: (-one[1].score, trader.book.place(one[0])))
+        return [
+            (symbol, wanted, quote)
+            for symbol, wanted in trader.wanted.items()
+            if (quote := board.fresh(symbol, max(opened, wanted.bar_time + trader.timeframe))) is not None
+            and symbol not in board.halted
+        ]
 
     def _waits_for_exits(self, at: int) -> bool:
         """Exits that were on their way when their symbols opened: their room and cash come first."""

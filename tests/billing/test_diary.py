@@ -16,12 +16,12 @@ TODAY = 20_000
 
 
 def attempt(at: int = NOW, *, succeeded: bool = True, amount: int = 2900) -> Attempt:
-    paid = (succeeded, "ch_1", "pi_1", "", "cus_1", "payer", amount, "usd", "", False, "", False)
+    paid = (succeeded, "ch_1", "pi_1", "", "cus_1", "payer", amount, "usd", "", "", False)
     return Attempt(at, "evt_1", "ch_1", *paid)
 
 
 def arrival(kind: str, at: int = NOW) -> Arrival:
-    return Arrival(at, "evt_1", kind, "", "", True, False, True)
+    return Arrival(at, "evt_1", kind)
 
 
 def test_payments_declines_refunds_disputes_and_customers_are_counted_once() -> None:

@@ -44,9 +44,7 @@ def test_a_charge_is_an_attempt_and_a_state() -> None:
     arrival, attempt, state = facts(one)
     payer = getattr(attempt, "payer")  # noqa: B009 - a keyed hash: only its being there is known
     assert len(payer) >= 16
-    assert arrival == Arrival(
-        AT, one["id"], "charge.succeeded", "", "2024-06-20", livemode=True, thin=False, understood=True
-    )
+    assert arrival == Arrival(AT, one["id"], "charge.succeeded")
     assert attempt == Attempt(
         AT,
         one["id"],
@@ -60,13 +58,10 @@ def test_a_charge_is_an_attempt_and_a_state() -> None:
         amount=2900,
         currency="usd",
         code="",
-        blocked=False,
         idempotency_key="order-1",
         automatic=False,
     )
-    assert state == ChargeState(
-        AT, one["id"], "ch_1", "pi_1", "cus_1", payer, "in_1", "succeeded", 2900, 0, "usd", disputed=False
-    )
+    assert state == ChargeState(AT, one["id"], "ch_1", "pi_1", "cus_1", 2900, 0, "usd")
 
 
 def test_all_announcements_of_an_attempt_bear_the_same_key() -> None:
@@ -160,7 +155,7 @@ def test_a_tiered_price_has_no_amount_of_its_own() -> None:
     subject = {"id": "sub_1", "items": {"data": [{"id": "si_1", "price": price}]}}
     (_, state) = facts(event("customer.subscription.created", subject, 0))
     assert isinstance(state, SubscriptionState)
-    assert state.items == (Item("si_1", "p", "", None, None, "", "year", 1, metered=False, period_end=None),)
+    assert state.items == (Item("p", None, None, "", "year", 1, metered=False, period_end=None),)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +180,7 @@ def test_old_and_new_invoices_say_the_same(shape: dict[str, Any]) -> None:
     (_, state) = facts(event("invoice.updated", {"id": "in_1", "object": "invoice", "status": "open", **shape}, 0))
     assert isinstance(state, InvoiceState)
     assert state.subscription == "sub_1"
-    assert state.lines == (InvoiceLine(5, "p", "", proration=True, period_start=None, period_end=None),)
+    assert state.lines == (InvoiceLine(5, proration=True, period_start=None, period_end=None),)
 
 
 def test_a_paid_invoice_is_an_attempt_unless_nothing_was_paid_through_stripe() -> None:
@@ -245,7 +240,6 @@ def test_who_asked_is_read_from_every_shape_of_request(request_: object, automat
 def test_a_type_nobody_knows_is_an_arrival_and_no_more() -> None:
     (arrival,) = facts(event("treasury.surprise", {"id": "x"}, 0))
     assert isinstance(arrival, Arrival)
-    assert not arrival.understood
 
 
 EXAMPLES = [
@@ -296,10 +290,9 @@ def test_every_payload_of_the_corpus_is_understood_or_known_to_mean_nothing() ->
     for path in sorted(CORPUS.glob("*__*.json")):
         one = json.loads(path.read_bytes())
         found = facts(one)
-        arrival = found[0]
-        assert isinstance(arrival, Arrival), path.name
-        assert arrival.understood == (one["type"] in READERS), path.name
-        understood += arrival.understood
+        assert isinstance(found[0], Arrival), path.name
+        assert (len(found) > 1) == (one["type"] in READERS), path.name
+        understood += len(found) > 1
         if one["type"].startswith("customer.subscription."):
             (state,) = found[1:]
             assert isinstance(state, SubscriptionState), path.name

@@ -161,6 +161,14 @@ def test_a_tenant_overrides_only_the_rules_it_sets(tmp_path: Path) -> None:
             "alerts: {channels: [{name: x, type: slack, url: 'http://127.0.0.1:99999/'}]}",
             ["nightdesk.yaml: alerts.channels[0].url: Port out of range 0-65535"],
         ),
+        (
+            "trading: {capital_per_strategy: .inf}",
+            ["nightdesk.yaml: trading.capital_per_strategy: Input should be a finite number"],
+        ),
+        (
+            'trading: {enabled: true, key_id: "PK1\u200b", secret_key: s}',
+            ["nightdesk.yaml: trading.key_id: has a character that no key has; copy it again"],
+        ),
         ('data_dir: "a\\0b"', ["nightdesk.yaml: data_dir: a path cannot hold a NUL character"]),
         (
             "retention: {log: 9999999d}",

@@ -125,6 +125,10 @@ def test_sectors_are_those_of_the_bars_and_each_has_one(tmp_path: Path) -> None:
         ("symbol,start,end\nA,2024-13-01,\n", "file.csv:2: start: '2024-13-01' is not a date (YYYY-MM-DD)"),
         ("symbol,start,end\nA,2024-01-02,2024-01-01\n", "file.csv:2: end: 2024-01-01 is before start 2024-01-02"),
         ("symbol,start,end\n,2024-01-02,\n", "file.csv:2: symbol: is empty"),
+        (
+            "symbol,start,end\nA\u200b,2024-01-02,\n",
+            "file.csv:2: symbol: 'A\\u200b' has a character that cannot be seen",
+        ),
         ("", "file.csv:1: symbol: this column is missing (found: nothing)"),
     ],
 )

@@ -258,6 +258,24 @@ def test_silence_while_the_exchange_is_open_is_told_and_so_is_its_end(tmp_path: 
     story(tmp_path, tell)
 
 
+def test_who_wants_quotes_of_seconds_is_not_told_of_silence_between_two_bars(tmp_path: Path) -> None:
+    """The stream has nothing but a bar a minute: that is what it is like, and a missing bar is what is told."""
+
+    async def tell(desk: Desk) -> None:
+        desk.options["stale_after_s"] = 20.0
+        async with desk.listening():
+            for minute in range(1, 11):
+                await desk.until(minute + 0.05)
+                desk.market.say(*(bar(symbol, minute - 1) for symbol in SYMBOLS))
+            assert _feed_stale(desk) == []
+            await desk.until(11.7)  # 99 seconds after the last
+            assert _feed_stale(desk) == []
+            await desk.until(11.9)
+            assert _feed_stale(desk) == [True]
+
+    story(tmp_path, tell)
+
+
 def test_silence_outside_the_sessions_is_nothing(tmp_path: Path) -> None:
     """From Friday's close over a weekend until three minutes after Monday's open."""
 

@@ -1,6 +1,6 @@
 """What was decided live is what the lab decides on the same bars; where it is not, bar, symbol and values are named."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,6 +178,31 @@ async def test_every_night_goes_on_from_the_night_before_and_tells_what_it_found
             begin = end
     assert [alarm.title is None for alarm in alarms] == [True, False, True]
     assert {alarm.signal for alarm in alarms} == {"parity_mismatch"}
+
+
+async def test_what_was_compared_or_missed_is_not_held_against_what_comes_after_it(tmp_path: Path, bars: Bars) -> None:
+    """One night it agrees, in the next it is away, in the third it has other parameters: only the third's count."""
+    log = log_of(trader("vwap_reversion", bars), blocks_of(bars))
+    ends = [entry.seq for entry in log if isinstance(entry.data, BarBlock) and entry.data.time in _last_of_days(bars)]
+    timeframe = parse_timeframe(load("vwap_reversion").timeframe)
+
+    def other() -> Strategy:
+        return load("vwap_reversion")(bars.symbols, [{"distance": 0.02}])
+
+    compared: list[Callable[[], list[Replay]]] = [
+        lambda: [replay("vwap_reversion", bars)], list, lambda: [Replay("vwap_reversion", other, timeframe)],
+    ]  # fmt: skip
+    found: list[list[Difference]] = []
+    async with running(tmp_path) as store:
+        begin = 0
+        for replays, end in zip(compared, (ends[5] + 1, ends[6] + 1, ends[15] + 1), strict=True):
+            await store.desk.append([NewDeskEntry(one.kind, one.at, one.data) for one in log[begin:end]])
+            found.append(await Parity(replays, bars.timeframe, store, ScaledClock(0), lambda _: None).compare())
+            begin = end
+    assert found[:2] == [[], []]
+    missed = max(entry.data.time for entry in log[: ends[6]] if isinstance(entry.data, BarBlock))
+    assert found[2]
+    assert min(one.bar_time for one in found[2]) > missed
 
 
 def _last_of_days(bars: Bars) -> set[int]:

@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding
-from actors.billing.facts import Arrival
+from actors.billing.facts import ThinEvent
 from actors.store.records import Severity
 
 DAY_S = 86_400
@@ -12,12 +12,10 @@ class ThinEvents(Detector):
     """The endpoint sends v2 "thin" events: they name an object and say nothing of it, so there is nothing to watch."""
 
     signal = "thin_events"
-    reads: ClassVar = (Arrival,)
+    reads: ClassVar = (ThinEvent,)
 
-    def observe(self, fact: Arrival, now: int) -> Iterable[Finding]:
+    def observe(self, fact: ThinEvent, now: int) -> Iterable[Finding]:
         """Complain, in one incident for as long as they come."""
-        if not fact.thin:
-            return ()
         evidence = {
             "observed": "thin payload",
             "expected": "snapshot payload",
