@@ -21,7 +21,7 @@ from actors.trading.orders import Orders, Sent
 from actors.trading.ports import AccountState, Broker, BrokerMessage, Link, OrderUpdate
 from actors.trading.quotes import QuoteBoard
 from actors.trading.reader import DeskReader
-from actors.trading.reconcile import Difference
+from actors.trading.reconcile import Unexplained
 from actors.trading.standing import Standing
 from actors.trading.words import Funded, OrderMoved
 
@@ -234,6 +234,6 @@ class BrokerDesk(DeskReader):
         if quiet or self._standing.account is None:
             self._standing.account, self._standing.free_then = account, self.orders.free()
 
-    def mismatch(self, found: Sequence[Difference]) -> None:
+    def mismatch(self, found: Unexplained) -> None:
         """People are told of both sides, or (nothing found) that they agree."""
         self._alarm(broker_alarms.mismatch(found))

@@ -11,8 +11,17 @@ import structlog
 
 from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.trading.orders import ROUNDED, Orders
-from actors.trading.ports import AccountState, Broker, Execution, Link, OrderUpdate, Refused, Unreachable
-from actors.trading.reconcile import Difference, differences
+from actors.trading.ports import (
+    AccountState,
+    Broker,
+    Execution,
+    Link,
+    OrderReport,
+    OrderUpdate,
+    Refused,
+    Unreachable,
+)
+from actors.trading.reconcile import Unexplained, differences
 
 log = structlog.get_logger()
 
@@ -50,8 +59,8 @@ class Desk(Protocol):
     def show_account(self, account: AccountState, *, quiet: bool) -> None:
         """Its money; `quiet`: nothing was under way when it was told."""
 
-    def mismatch(self, found: list[Difference]) -> None:
-        """Where the books and the broker differ."""
+    def mismatch(self, found: Unexplained) -> None:
+        """Where the books and the broker differ, or (nothing found) that they agree."""
 
 
 class Lookout:
@@ -69,7 +78,9 @@ class Lookout:
         self._looked_at = 0
         self._pause = SOON_S
         self._suspicions = 0
-        self._agreed: bool | None = None  # None: not found out in this life
+        self._told: Unexplained | None = None  # None: nothing, in this life
+        self._foreign: tuple[OrderReport, ...] = ()  # open, and not ours
+        self._strangers: dict[str, Execution] = {}  # what was traded by orders that are not ours
         self._lacking: dict[str, float] = {}  # order → since when executions are missing
 
     # --- what makes it look ------------------------------------------------------------------------------------------
@@ -142,6 +153,7 @@ class Lookout:
         """Where the orders stand, and executions that are not in the log."""
         orders = self._desk.orders
         reports = {report.client_order_id: report for report in await self._broker.open_orders()}
+        self._foreign = tuple(report for report in reports.values() if not orders.knows(report))
         for order in list(orders.unfinished.values()):
             order_id = order.placed.client_order_id
             if order.report is not None and order_id not in reports:
@@ -150,10 +162,13 @@ class Lookout:
         updates = [OrderUpdate(report) for report in reports.values()]
         for execution in await self._broker.executions(self._since()):
             order_id = execution.client_order_id
-            if execution.execution_id not in orders.executions:
+            if execution.execution_id not in orders.executions.keys() | self._strangers.keys():
                 # Of an order that the broker made out of a protection, this is how we hear of it.
                 report = reports.get(order_id) or await self._broker.order(order_id)
-                updates += [] if report is None else [OrderUpdate(report, execution)]
+                if report is not None and orders.knows(report):
+                    updates.append(OrderUpdate(report, execution))
+                else:
+                    self._strangers[execution.execution_id] = execution
         return updates + self._made_up()
 
     def _since(self) -> int:
@@ -196,19 +211,21 @@ class Lookout:
         holdings, account = await self._broker.holdings(), await self._broker.account()
         after, moved = orders.accounts.shares(), busy | orders.busy()
         moved |= {symbol for symbol in before.keys() | after.keys() if before.get(symbol) != after.get(symbol)}
-        found = differences(after, holdings, moved)
+        shares = differences(after, holdings, moved)
+        symbols = {one.symbol for one in shares}
+        trades = tuple(trade for trade in self._strangers.values() if trade.symbol in symbols)
         self._desk.show_account(account, quiet=not moved)
-        self._conclude(found)
+        self._conclude(Unexplained(tuple(shares), self._foreign, trades))
 
-    def _conclude(self, found: list[Difference]) -> None:
+    def _conclude(self, found: Unexplained) -> None:
         """A difference is believed when it was seen several times: the broker's parts need not agree at once."""
         self._suspicions = self._suspicions + 1 if found else 0
         if found and self._suspicions < LOOKS_TO_BE_SURE:
             return
         if found:
-            self._desk.stand(clear=False, why="; ".join(map(str, found)))
+            self._desk.stand(clear=False, why=str(found))
         elif self._link_up:
             self._desk.stand(clear=True)
-        if self._agreed is not (not found):
-            self._agreed = not found
+        if self._told != found:
+            self._told = found
             self._desk.mismatch(found)

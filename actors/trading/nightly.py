@@ -89,7 +89,7 @@ class Parity(Actor[Never]):
             found += differences
             await checkpoint()
         seq = max(last, position, mark.cursor)
-        parts = dict.fromkeys(mark.parts, GONE) | _parts(night.replays)
+        parts = {**dict.fromkeys(mark.parts, GONE), **_parts(night.replays)}
         await self._store.desk.append([], cursor=(READER, seq), parts=parts)
         for replay in night.replays:
             self._tell(replay.name, [one for one in found if one.strategy == replay.name])

@@ -98,6 +98,10 @@ class Orders:
         """By our id."""
         return self.unfinished.get(client_order_id) or self.finished.get(client_order_id)
 
+    def knows(self, report: OrderReport) -> bool:
+        """Whether it is of an order of ours, or of one that the broker made out of the protection of ours."""
+        return self.order(report.client_order_id) is not None or self.order(report.parent) is not None
+
     def in_flight(self, symbol: str | None = None) -> Iterator[Sent]:
         """Orders to which something may still happen."""
         return (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.store.records import Severity
-from actors.trading.ports import Quote
+from actors.trading.ports import Order, Quote, Side
 from actors.trading.risk_rules import Limits
 from actors.trading.words import (
     Booked,
@@ -333,7 +333,7 @@ def test_shares_that_nobody_can_explain_stop_the_entries_and_no_exit(tmp_path: P
             why = await refusal(floor, floor.entry("alone", "SPY", 1_000.0), within_s=65)
             assert why == "broker: XOM: 0 in the books, 7 at the broker"
             alarms = [one for one in floor.alarms if one.signal == "broker_mismatch"]
-            assert alarms[-1].evidence == {"differences": {"XOM": {"books": 0.0, "broker": 7.0}}}
+            assert alarms[-1].evidence["differences"] == {"XOM": {"books": 0.0, "broker": 7.0}}
             await sell(floor, "AAPL")
             del floor.exchange._shares["XOM"]
             await floor.clock.sleep(90)
@@ -377,6 +377,38 @@ def test_capital_is_an_equal_share_of_the_account_where_none_is_said(tmp_path: P
             }
 
     story(tmp_path, tell, strategies=("one", "two"), capital=None)
+
+
+def test_an_order_by_hand_stops_the_entries_and_is_named_with_what_it_did(tmp_path: Path) -> None:
+    """While it is open, and when it has brought shares that no book has; until both are undone."""
+
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            await buy(floor, "AAPL", 1_000.0)
+            floor.exchange.halted.add("XOM")
+            floor.exchange.submit(Order("by-hand", "XOM", Side.BUY, quantity=5.0), floor.clock.now())
+            for _ in range(6):
+                await floor.tick()
+            why = await refusal(floor, floor.entry("alone", "SPY", 1_000.0), within_s=65)
+            assert why == "broker: XOM: an order to buy (by-hand) is not ours"
+            floor.exchange.halted.clear()
+            for _ in range(6):
+                await floor.tick()
+            alarm = [one for one in floor.alarms if one.signal == "broker_mismatch"][-1]
+            assert alarm.evidence == {
+                "differences": {"XOM": {"books": 0.0, "broker": 5.0}},
+                "foreign_orders": [],
+                "foreign_trades": ["buy 5 XOM at 100.0200 (by-hand)"],
+            }
+            await sell(floor, "AAPL")
+            floor.exchange.submit(Order("undone", "XOM", Side.SELL, quantity=5.0), floor.clock.now())
+            for _ in range(6):
+                await floor.tick()
+            await buy(floor, "SPY", 1_000.0)
+            assert [one.title for one in floor.alarms if one.signal == "broker_mismatch"][-1] is None
+
+    story(tmp_path, tell)
 
 
 def test_a_fill_far_from_the_quote_is_booked_as_it_is_and_shown(tmp_path: Path) -> None:
