@@ -14,6 +14,7 @@ from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.paper import PaperExchange
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.trading.ports import Order, OrderReport
+from tests.patience import PATIENCE_S
 from tests.process.at_another_time import OtherClock
 from tests.process.harness import RunningDaemon, running
 
@@ -84,7 +85,7 @@ class Exchange:
     @contextmanager
     def open(self) -> Iterator["Exchange"]:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE_S)
         try:
             yield self
         finally:

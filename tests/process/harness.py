@@ -237,12 +237,12 @@ class RunningDaemon:
         return until(at_rest)
 
 
-def until(probe: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:
+def until(probe: Callable[[], T | None]) -> T:
     """What `probe` returns as soon as it is something: another process can only be asked again and again."""
-    deadline = monotonic() + patience_s
+    deadline = monotonic() + PATIENCE_S
     pause = threading.Event()
     while (found := probe()) is None:
-        assert monotonic() < deadline, f"still waiting after {patience_s} s"
+        assert monotonic() < deadline, f"still waiting after {PATIENCE_S} s"
         pause.wait(0.02)
     return found
 

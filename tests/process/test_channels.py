@@ -41,7 +41,7 @@ def test_what_is_refused_is_failed_and_visible(tmp_path: Path) -> None:
             assert daemon.deliver(charge(customer="cus_1", amount=2900)) == 200
         counts = until(lambda: found if (found := daemon.get("/status")["notifications"])["failed"] else None)
         assert counts == {"delivered": 0, "pending": 0, "failed": 1}
-        (incident,) = daemon.incidents("channel_failed")
+        (incident,) = until(lambda: daemon.incidents("channel_failed") or None)
         assert incident["title"] == "the channel ops does not deliver: HTTP 400"
 
 

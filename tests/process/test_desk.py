@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from actors.simulated.exchange.faults import FAULTS, LASTING
+from tests.patience import PATIENCE_S
 from tests.process.desk import RESTLESS, Exchange, trading
 from tests.process.harness import RunningDaemon, nightdesk, running, until
 
@@ -43,7 +44,7 @@ def test_an_order_taken_just_before_a_kill_is_there_once(tmp_path: Path) -> None
             daemon.start()
             exchange.taken = kill
             assert daemon.process is not None
-            assert daemon.process.wait(30) == -signal.SIGKILL
+            assert daemon.process.wait(PATIENCE_S) == -signal.SIGKILL
         daemon.start()
         daemon.ask("/flatten", {})
         until(lambda: True if not exchange.holdings() else None)
@@ -65,11 +66,11 @@ def test_after_every_fault_books_and_broker_agree(tmp_path: Path) -> None:
             over = exchange.now() + BARS * 60_000_000
             until(lambda over=over: True if exchange.now() > over else None)  # type: ignore[misc]
             exchange.faults.lift(fault)
-            assert until(lambda: agreed(daemon, exchange), patience_s=60), fault
+            assert until(lambda: agreed(daemon, exchange)), fault
         assert max(Counter(exchange.posts).values()) == 1
         assert all(incident["state"] == "resolved" for incident in daemon.incidents("broker_mismatch"))
         before = len(exchange.posts)
-        until(lambda: True if len(exchange.posts) > before + 3 else None, patience_s=40)
+        until(lambda: True if len(exchange.posts) > before + 3 else None)
         daemon.ask("/flatten", {})
         until(lambda: True if not exchange.holdings() else None)
         until(lambda: agreed(daemon, exchange))

@@ -144,8 +144,8 @@ class Operator:
         run("systemctl", "restart", "nightdesk.service")
         pid = int(show("MainPID"))
         os.kill(pid, signal.SIGSTOP)
-        until(lambda: int(show("NRestarts")) or None, 30)
-        until(lambda: show("ActiveState") == "active" or None, 30)
+        until(lambda: int(show("NRestarts")) or None)
+        until(lambda: show("ActiveState") == "active" or None)
         return {
             "another_process": pid != int(show("MainPID")),
             "timed_out": "Watchdog timeout" in journal(),
