@@ -182,11 +182,10 @@ def _commit(
     cursor: tuple[str, int] | None,
     parts: Parts,
 ) -> tuple[DeskEntry, ...]:
-    insert = "INSERT INTO desk_log (kind, at, time, data) VALUES (?, ?, ?, ?) RETURNING seq"
-    seqs = [connection.execute(insert, row).fetchone()[0] for row in rows]
-    for entry, seq in zip(entries, seqs, strict=True):
-        if entry.key and not _claim(connection, entry.key, seq):
-            raise Known(entry.key)
+    connection.executemany("INSERT INTO desk_log (kind, at, time, data) VALUES (?, ?, ?, ?)", rows)
+    last = _last_seq(connection)
+    seqs = range(last - len(rows) + 1, last + 1)
+    _claim(connection, [(entry.key, seq) for entry, seq in zip(entries, seqs, strict=True) if entry.key])
     if cursor is not None:
         _advance(connection, *cursor, parts)
     elif parts:
@@ -194,9 +193,11 @@ def _commit(
     return tuple(DeskEntry(seq, one.kind, one.at, one.data) for one, seq in zip(entries, seqs, strict=True))
 
 
-def _claim(connection: sqlite3.Connection, key: str, seq: int) -> bool:
-    claimed = connection.execute("INSERT OR IGNORE INTO desk_keys (key, seq) VALUES (?, ?)", (key, seq))
-    return claimed.rowcount > 0
+def _claim(connection: sqlite3.Connection, keys: Sequence[tuple[str, int]]) -> None:
+    claimed = connection.executemany("INSERT OR IGNORE INTO desk_keys (key, seq) VALUES (?, ?)", keys)
+    if claimed.rowcount < len(keys):
+        seq_of = "SELECT seq FROM desk_keys WHERE key = ?"
+        raise Known(next(key for key, seq in keys if connection.execute(seq_of, (key,)).fetchone() != (seq,)))
 
 
 def _advance(connection: sqlite3.Connection, reader: str, seq: int, parts: Parts) -> None:
