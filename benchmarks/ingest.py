@@ -34,7 +34,7 @@ from actors.store.records import Findings, Kind, LogEntry, NewEntry, Snapshot
 from actors.store.store import SqliteStore
 from benchmarks.load import bodies
 from benchmarks.machine import machine
-from tests.process.harness import ROOT, SECRET, TOKEN, RunningDaemon, free_port, running, until
+from tests.process.harness import ROOT, SECRET, TOKEN, RunningDaemon, keep_a_port, running, until
 
 CONNECTIONS = 32
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -58,14 +58,15 @@ def bare(port: int) -> None:
 @contextmanager
 def bare_handler() -> Iterator[tuple[int, int]]:
     """Port and pid of one in a process of its own."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.ingest", "--bare", str(port)], cwd=ROOT)
-    try:
-        until(lambda: listens(port) or None)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    with keep_a_port() as kept:
+        port: int = kept.getsockname()[1]
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.ingest", "--bare", str(port)], cwd=ROOT)
+        try:
+            until(lambda: listens(port) or None)
+            yield port, process.pid
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def listens(port: int) -> bool:

@@ -311,27 +311,10 @@ def invoice(one: Invoice, paid_by: Charge | None = None) -> Payload:
     """An invoice of one period; `paid_by` is its latest attempt."""
     sub, plan = one.subscription, one.subscription.plan
     paid = one.status == "paid"
-    period = {"start": sub.period_start, "end": sub.period_end}
-    line: Payload = {
-        "id": one.id.replace("in_", "il_"),
-        "object": "line_item",
-        "amount": plan.amount,
-        "currency": plan.currency,
-        "description": "1 x Subscription",
-        "discountable": True,
-        "livemode": True,
-        "metadata": {},
-        "period": period,
-        "quantity": 1,
-    }
     shape: Payload
     if sub.customer.modern:
-        item = {"proration": False, "subscription": sub.id, "subscription_item": sub.id.replace("sub_", "si_")}
-        line["parent"] = {"subscription_item_details": item, "type": "subscription_item_details"}
-        line["pricing"] = {"price_details": {"price": plan.id, "product": plan.product}, "type": "price_details"}
         shape = {"parent": {"subscription_details": {"subscription": sub.id}, "type": "subscription_details"}}
     else:
-        line |= {"price": price(plan), "proration": False, "subscription": sub.id, "type": "subscription"}
         charge_id, intent = (paid_by.id, paid_by.payment_intent) if paid_by else (None, None)
         shape = {"charge": charge_id, "payment_intent": intent, "subscription": sub.id, "paid": paid, "tax": None}
     return {
@@ -352,7 +335,7 @@ def invoice(one: Invoice, paid_by: Charge | None = None) -> Payload:
         "customer_name": sub.customer.name,
         "due_date": None,
         "hosted_invoice_url": f"https://invoice.stripe.com/i/{one.id}",
-        "lines": {"object": "list", "data": [line], "has_more": False, "total_count": 1},
+        "lines": {"object": "list", "data": [invoice_line(one)], "has_more": False, "total_count": 1},
         "livemode": True,
         "metadata": {},
         "next_payment_attempt": None,
@@ -364,6 +347,33 @@ def invoice(one: Invoice, paid_by: Charge | None = None) -> Payload:
         "status_transitions": {"finalized_at": one.created, "paid_at": one.created if paid else None},
         "subtotal": plan.amount,
         "total": plan.amount,
+        **shape,
+    }
+
+
+def invoice_line(one: Invoice) -> Payload:
+    """What is charged for the period."""
+    sub, plan = one.subscription, one.subscription.plan
+    shape: Payload
+    if sub.customer.modern:
+        item = {"proration": False, "subscription": sub.id, "subscription_item": sub.id.replace("sub_", "si_")}
+        shape = {
+            "parent": {"subscription_item_details": item, "type": "subscription_item_details"},
+            "pricing": {"price_details": {"price": plan.id, "product": plan.product}, "type": "price_details"},
+        }
+    else:
+        shape = {"price": price(plan), "proration": False, "subscription": sub.id, "type": "subscription"}
+    return {
+        "id": one.id.replace("in_", "il_"),
+        "object": "line_item",
+        "amount": plan.amount,
+        "currency": plan.currency,
+        "description": "1 x Subscription",
+        "discountable": True,
+        "livemode": True,
+        "metadata": {},
+        "period": {"start": sub.period_start, "end": sub.period_end},
+        "quantity": 1,
         **shape,
     }
 

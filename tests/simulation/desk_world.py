@@ -16,7 +16,7 @@ import anyio
 from actors.kernel.clock import SECOND, Clock, ScaledClock, chance, io_sleep
 from actors.kernel.mailbox import reject
 from actors.kernel.supervisor import Supervisor
-from actors.kernel.tree import Crashed, Restart, Strategy, SupervisionEvent, child, supervisor
+from actors.kernel.tree import Branch, Crashed, Restart, Strategy, SupervisionEvent, child, supervisor
 from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.ports import SimulatedBroker, SimulatedMarket
 from actors.simulated.exchange.tape import Recorded
@@ -135,66 +135,11 @@ class DeskLife:
         self._runner: Runner
 
     async def run(self) -> None:
-        world, setup = self._world, self._world.setup
+        world = self._world
         clock = ScaledClock(world.now, world.speed)
         board, standing = QuoteBoard(), Standing()
-        strategy_box, risk_box, broker_box = desk_mailbox(), desk_mailbox(), desk_mailbox()
-        broker = SimulatedBroker(world.exchange, clock)
         self._market.complete_until(self._complete_until())
-
-        def wake() -> None:
-            for box in (strategy_box, risk_box, broker_box):
-                box.offer(Quoted())
-
-        def runner() -> Runner:
-            self._runner = Runner(setup.make, self._store, clock, board, lambda _: 0, world.alarms.append)
-            return self._runner
-
-        tree = supervisor(
-            "desk",
-            Strategy.ONE_FOR_ONE,
-            child("store", lambda: self._store, mailbox=reject(64), restart=Restart.NEVER, stop_s=10),
-            child(
-                "feed",
-                lambda: Feed(
-                    self._market, self._store, clock, board, setup.bars.symbols, wake, grace_s=0, stale_after_s=math.inf
-                ),
-                mailbox=feed_box(),
-            ),
-            child(
-                "broker",
-                lambda: BrokerDesk(
-                    broker,
-                    self._store,
-                    clock,
-                    board,
-                    standing,
-                    strategies=[self._name],
-                    capital=setup.account.capital,
-                    stale_after_s=1e9,
-                    price_collar=math.inf,
-                    alarm=world.alarms.append,
-                    changed=wake,
-                ),
-                mailbox=broker_box,
-            ),
-            child(
-                "risk",
-                lambda: RiskDesk(
-                    WIDE,
-                    self._store,
-                    clock,
-                    board,
-                    standing,
-                    is_open=lambda _: True,
-                    sectors={},
-                    alarm=world.alarms.append,
-                ),
-                mailbox=risk_box,
-            ),
-            child("strategy", runner, mailbox=strategy_box),
-        )
-        tenders = Supervisor(tree, clock=clock, rng=world.rng, observe=world.observe)
+        tenders = Supervisor(self._tree(clock, board, standing), clock=clock, rng=world.rng, observe=world.observe)
 
         async def play() -> None:
             await tenders.ready.wait()
@@ -206,6 +151,51 @@ class DeskLife:
             await tenders.run()
             world.trader = self._runner.trader
             tasks.cancel_scope.cancel()
+
+    def _tree(self, clock: Clock, board: QuoteBoard, standing: Standing) -> Branch:
+        world, setup, store = self._world, self._world.setup, self._store
+        strategy_box, risk_box, broker_box = boxes = desk_mailbox(), desk_mailbox(), desk_mailbox()
+
+        def wake() -> None:
+            for box in boxes:
+                box.offer(Quoted())
+
+        def feed() -> Feed:
+            symbols = setup.bars.symbols
+            return Feed(self._market, store, clock, board, symbols, wake, grace_s=0, stale_after_s=math.inf)
+
+        def broker() -> BrokerDesk:
+            return BrokerDesk(
+                SimulatedBroker(world.exchange, clock),
+                store,
+                clock,
+                board,
+                standing,
+                strategies=[self._name],
+                capital=setup.account.capital,
+                stale_after_s=1e9,
+                price_collar=math.inf,
+                alarm=world.alarms.append,
+                changed=wake,
+            )
+
+        def risk() -> RiskDesk:
+            alarm = world.alarms.append
+            return RiskDesk(WIDE, store, clock, board, standing, is_open=lambda _: True, sectors={}, alarm=alarm)
+
+        def runner() -> Runner:
+            self._runner = Runner(setup.make, store, clock, board, lambda _: 0, world.alarms.append)
+            return self._runner
+
+        return supervisor(
+            "desk",
+            Strategy.ONE_FOR_ONE,
+            child("store", lambda: store, mailbox=reject(64), restart=Restart.NEVER, stop_s=10),
+            child("feed", feed, mailbox=feed_box()),
+            child("broker", broker, mailbox=broker_box),
+            child("risk", risk, mailbox=risk_box),
+            child("strategy", runner, mailbox=strategy_box),
+        )
 
     @property
     def _name(self) -> str:

@@ -30,7 +30,7 @@ from actors.billing.webhook import Gate, Refused, Tenant, verdict
 from actors.kernel.clock import SECOND, Clock, Random, ScaledClock, chance
 from actors.kernel.mailbox import Mailbox, conflate, drop_oldest, reject
 from actors.kernel.supervisor import Supervisor
-from actors.kernel.tree import Fatal, Restart, Strategy, child, supervisor
+from actors.kernel.tree import Branch, Fatal, Restart, Strategy, child, supervisor
 from actors.store.driver import InlineDriver
 from actors.store.records import Committed, DeadLetter, EventRow, Incident, LogEntry, Notification
 from actors.store.store import SqliteStore
@@ -146,6 +146,28 @@ class Life:
         """True when nothing is left to do; False when the store ended the process."""
         clock = ScaledClock(self._world.now)
         gate = Gate(self._store, clock, [Tenant(TENANT, "token", (SECRET,), 1e6, 1_000_000)], archive="redacted")
+        tenders = Supervisor(self._tree(clock), clock=clock, rng=self._world.rng)
+
+        async def shop_and_end() -> None:
+            await tenders.ready.wait()
+            await gate.open()
+            async with anyio.create_task_group() as senders:
+                for _ in range(SENDERS):
+                    senders.start_soon(self._send, gate, clock)
+            await self._at_rest(clock)
+            tenders.stop()
+
+        died = False
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(shop_and_end)
+                await tenders.run()
+                tasks.cancel_scope.cancel()
+        except* Fatal:
+            died = True
+        return not died
+
+    def _tree(self, clock: Clock) -> Branch:
         commits: Mailbox[Committed] = drop_oldest(2)
         outbox: dict[str, Mailbox[Wake]] = {name: conflate(1) for name in CHANNELS}
 
@@ -171,7 +193,7 @@ class Life:
             channel = FaultyChannel(name, self._world, clock)
             return Dispatcher(name, channel, self._store, clock, self._world.rng)
 
-        tree = supervisor(
+        return supervisor(
             "simulated",
             Strategy.ONE_FOR_ONE,
             child("store", lambda: self._store, mailbox=reject(64), restart=Restart.NEVER, stop_s=10),
@@ -180,26 +202,6 @@ class Life:
             child("ticker", lambda: Ticker(self._store, clock), intensity=50),
             child("digest", digest, intensity=50),
         )
-        tenders = Supervisor(tree, clock=clock, rng=self._world.rng)
-
-        async def shop_and_end() -> None:
-            await tenders.ready.wait()
-            await gate.open()
-            async with anyio.create_task_group() as senders:
-                for _ in range(SENDERS):
-                    senders.start_soon(self._send, gate, clock)
-            await self._at_rest(clock)
-            tenders.stop()
-
-        died = False
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(shop_and_end)
-                await tenders.run()
-                tasks.cancel_scope.cancel()
-        except* Fatal:
-            died = True
-        return not died
 
     async def _send(self, gate: Gate, clock: Clock) -> None:
         """As Stripe: what was not answered 200 comes again, later."""

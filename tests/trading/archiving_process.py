@@ -13,7 +13,6 @@ from tests.store.running import running
 
 MINUTE = 60_000_000
 START = 1_709_304_600_000_000  # 2024-03-01T14:50 UTC
-MONTH_MINUTES = 44_640
 
 
 def block(number: int, first: int) -> BarBlock:
