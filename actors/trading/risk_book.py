@@ -50,6 +50,8 @@ class RiskBook:
         self.peak = 0.0
         self.equity = 0.0
         self.day = ""
+        self.closing: dict[str, float] = {}
+        """Equity at the end of the newest bars: at a day's first, where the day before has ended."""
         self.opening: dict[str, float] = {}
         self.lost: dict[str, float] = {}  # who may enter nothing more today → what was lost when that was seen
         self.fallen = False
@@ -82,8 +84,9 @@ class RiskBook:
             case Funded():
                 self.peak += word.capital
                 self.equity += word.capital
-                self.opening[word.strategy] = word.capital
-                self.opening[ACCOUNT] = self.opening.get(ACCOUNT, 0.0) + word.capital
+                for equity in (self.opening, self.closing):
+                    equity[word.strategy] = word.capital
+                    equity[ACCOUNT] = equity.get(ACCOUNT, 0.0) + word.capital
 
     def drawdown(self) -> float:
         """Of the account, from its peak, as a fraction of what all began with."""
@@ -95,23 +98,26 @@ class RiskBook:
         purses = self.accounts.purses
         return self.accounts.equity(who) if who else sum(self.accounts.equity(name) for name in purses)
 
+    def _equities(self) -> dict[str, float]:
+        return {who: self.equity_of(who) for who in (ACCOUNT, *self.accounts.purses)}
+
     def free(self) -> float:
         """Cash of all books on which no entry has a claim."""
         return self.accounts.cash - sum(claim.budget for claim in self.claims.values())
 
     def _close(self, block: BarBlock) -> None:
-        before = {who: self.equity_of(who) for who in (ACCOUNT, *self.accounts.purses)}
         if not self.accounts.close(block):
             return
         if (day := exchange_day(block.time, block.timeframe)) > self.day:
-            self.day, self.opening = day, before
+            self.day, self.opening = day, dict(self.closing)
             self.lost.clear()
-        self.equity = self.equity_of(ACCOUNT)
+        self.closing = self._equities()
+        self.equity = self.closing[ACCOUNT]
         self.peak = max(self.peak, self.equity)
         if self.accounts.capital > 0 and self.drawdown() >= self._kill_switch_drawdown:
             self.fallen = True
-        for who in (ACCOUNT, *self.accounts.purses):
-            loss = self.opening[who] - self.equity_of(who)
+        for who, equity in self.closing.items():
+            loss = self.opening[who] - equity
             if loss >= self._daily_loss * self.opening[who] > 0:
                 self.lost.setdefault(who, loss)
 
@@ -143,7 +149,8 @@ class RiskBook:
             self.halted.pop(told.strategy, None)
         else:
             self.halted.clear()
-            self.peak, self.fallen = self.equity, False
+            if self.fallen:
+                self.peak, self.fallen = self.equity, False
 
     def save(self) -> dict[str, Any]:
         """As JSON."""
@@ -157,6 +164,7 @@ class RiskBook:
             "peak": self.peak,
             "equity": self.equity,
             "day": self.day,
+            "closing": self.closing,
             "opening": self.opening,
             "lost": self.lost,
             "fallen": self.fallen,
@@ -172,3 +180,4 @@ class RiskBook:
         self.stopped_out = {(strategy, symbol): at for strategy, symbol, at in saved["stopped_out"]}
         self.halted, self.opening, self.lost = dict(saved["halted"]), dict(saved["opening"]), dict(saved["lost"])
         self.peak, self.equity, self.day, self.fallen = saved["peak"], saved["equity"], saved["day"], saved["fallen"]
+        self.closing = dict(saved.get("closing") or self._equities())  # which the first version did not save

@@ -286,10 +286,12 @@ class Trader:
 
     def _told(self, told: Told) -> None:
         if told.instruction is Instruction.RESUME:
+            if self.killed_at is not None or self.halted_by == KILL_SWITCH:
+                self.book.book.peak = self.book.book.equity
             self.killed_at, self.halted_by, self.flatten = None, "", ""
-            self.book.book.peak = self.book.book.equity
             return
-        self.halted_by = told.by
+        if self.halted_by != KILL_SWITCH:
+            self.halted_by = told.by
         self.wanted.clear()
         if told.strategy == self.name and told.by == KILL_SWITCH:
             self.untold_kill = False

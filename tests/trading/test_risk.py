@@ -238,6 +238,43 @@ def test_a_bad_day_ends_the_entries_until_tomorrow_also_after_a_restart(tmp_path
     story(tmp_path, tell, strategies=("one", "two"), limits=limits(daily_loss=0.03))
 
 
+def test_a_loss_over_night_is_one_of_the_day_also_where_it_is_sold_before_the_days_first_bar_is_over(
+    tmp_path: Path,
+) -> None:
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            await buy(floor, "AAPL", 50_000.0)
+            await floor.tick()
+            await floor.clock.sleep(86_400)
+            floor.prices["AAPL"] = 90.0
+            floor.quote()
+            await floor.say(floor.exit("alone", "AAPL"))
+        async with floor.at_work():
+            await floor.tick()
+            why = await refusal(floor, floor.entry("alone", "SPY", 1_000.0))
+            assert why.startswith("daily_loss: the account has lost 4,999.00 of 99,990.00 today")
+
+    story(tmp_path, tell, limits=limits(daily_loss=0.03))
+
+
+def test_a_halt_moves_no_peak_and_only_a_resumed_kill_switch_does(tmp_path: Path) -> None:
+    """8 % below the peak, halted and resumed, and 8 % more: that is 16 % below it."""
+
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            await buy(floor, "AAPL", 80_000.0)
+            await floor.tick(AAPL=90.0)
+            for instruction in (Instruction.HALT, Instruction.RESUME):
+                await floor.say(Told(instruction, "", floor.clock.now(), "operator"))
+            await floor.tick(AAPL=80.0)
+            await floor.clock.sleep(5)
+            assert (Instruction.FLATTEN, "", "kill_switch") in await instructions(floor)
+
+    story(tmp_path, tell, limits=limits(kill_switch_drawdown=0.15))
+
+
 def test_the_account_is_stopped_once_and_stays_so_until_the_operator_resumes(tmp_path: Path) -> None:
     """It rises by 12,000 and falls by 16,000: 4 % below where it began, and 16 % of that below its peak."""
 

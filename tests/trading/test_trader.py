@@ -268,6 +268,15 @@ def test_the_kill_switch_sells_everything_once_and_stays_down_until_an_operator_
     assert desk.trader.killed_at is None
 
 
+def test_a_halt_between_the_peak_and_the_fall_leaves_the_peak_where_it_is() -> None:
+    desk = Desk(rules=Rules(0.5, 2, 0.02))
+    desk.bought("A", 100)
+    desk.minute({"A": 97})
+    for instruction in (Instruction.HALT, Instruction.RESUME):
+        desk.say(Told(instruction, "eager", desk.now, by="operator"))
+    assert [word.reason for word in intents(desk.minute({"A": 95.5}))] == ["kill_switch"]
+
+
 def test_flatten_sells_what_is_held_and_what_is_still_being_bought() -> None:
     desk = Desk()
     desk.minute({"A": 100})
