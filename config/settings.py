@@ -3,12 +3,12 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from config.channels import AnyChannel, Channel
 from config.paths import default_data_dir, default_socket
 from config.types import (
-    NAME,
     SYMBOL,
     TIME_OF_DAY,
     Address,
@@ -17,7 +17,9 @@ from config.types import (
     Duration,
     FilePath,
     HttpUrl,
+    Name,
     SecretUrl,
+    Section,
     Timezone,
     Token,
     WebSocketUrl,
@@ -31,17 +33,9 @@ SIGNALS = frozenset(
 )
 """What the watch may say of a tenant; the names are API."""
 
-Level = Literal["info", "warning", "critical"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Symbol = Annotated[str, Field(pattern=SYMBOL)]
-Name = Annotated[str, Field(pattern=NAME)]
 TimeOfDay = Annotated[str, Field(pattern=TIME_OF_DAY)]
-
-
-class Section(BaseModel):
-    """A part of the tree: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Control(Section):
@@ -136,7 +130,7 @@ class Mrr(Section):
 
     rules: Literal["stripe", "chartmogul", "baremetrics"] = "stripe"
     currency: Currency | None = None
-    rates: dict[Currency, Annotated[float, Field(gt=0, le=1e9)]] = {}
+    rates: dict[Currency, Annotated[float, Field(gt=0, le=1e9)]] = Field({})
 
     @model_validator(mode="after")
     def _rates_into_something(self) -> Self:
@@ -172,80 +166,6 @@ class Billing(Section):
         """The rules in force for one tenant: its own where set, else the common ones."""
         own = {key: getattr(tenant.alerts, key) for key in tenant.alerts.model_fields_set}
         return self.alerts.model_copy(update=own)
-
-
-class Channel(Section):
-    """Where notifications go."""
-
-    name: Name
-    min_severity: Level = "info"
-
-
-class UrlChannel(Channel):
-    """A channel that is an address. Set `public_only` where a tenant chose it: then it cannot lead inside."""
-
-    url: SecretUrl
-    public_only: bool = False
-
-
-class WebhookChannel(UrlChannel):
-    """JSON posted to any address; signed where a secret is set."""
-
-    type: Literal["webhook"]
-    secret: SecretStr | None = None
-
-
-class ConsoleChannel(Channel):
-    """Writes what a person wants to read to the standard output of the daemon."""
-
-    type: Literal["console"]
-
-
-class SlackChannel(UrlChannel):
-    """An incoming webhook of Slack."""
-
-    type: Literal["slack"]
-
-
-class DiscordChannel(UrlChannel):
-    """A webhook of Discord."""
-
-    type: Literal["discord"]
-
-
-class TelegramChannel(Channel):
-    """A bot that writes to one chat."""
-
-    type: Literal["telegram"]
-    token: SecretStr
-    chat_id: str | int
-    base_url: str = "https://api.telegram.org"
-
-
-class EmailChannel(Channel):
-    """Mail through an SMTP server."""
-
-    type: Literal["email"]
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    username: str | None = None
-    password: SecretStr | None = None
-    sender: str = Field(alias="from")
-    to: tuple[str, ...] = Field(min_length=1)
-
-
-class AppriseChannel(Channel):
-    """Any of the services apprise knows (an extra: pip install nightdesk[apprise])."""
-
-    type: Literal["apprise"]
-    url: SecretStr
-
-
-AnyChannel = Annotated[
-    WebhookChannel | ConsoleChannel | SlackChannel | DiscordChannel | TelegramChannel | EmailChannel | AppriseChannel,
-    Field(discriminator="type"),
-]
 
 
 class Digest(Section):
@@ -305,7 +225,7 @@ class StrategyChoice(Section):
     """A strategy and the parameters that differ from its defaults."""
 
     name: str
-    params: dict[str, float | int | str] = {}
+    params: dict[str, float | int | str] = Field({})
 
 
 class Risk(Section):

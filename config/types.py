@@ -6,11 +6,18 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    WithJsonSchema,
+)
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
 SYMBOL = r"^[A-Z][A-Z0-9]{0,9}([./-][A-Z0-9]{1,4})?$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 TIME_OF_DAY = r"^([01]\d|2[0-3]):[0-5]\d$"
@@ -23,6 +30,14 @@ FORMS = {
     CURRENCY: "a currency such as usd",
 }
 """What a person calls them."""
+
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def seconds(text: Any) -> float:

@@ -16,8 +16,9 @@ from pydantic import BaseModel, SecretStr
 from actors.billing.signature import TOLERANCE_S
 from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
 from actors.kernel.clock import SECOND, WallClock, chance
+from config.channels import AnyChannel, AppriseChannel, EmailChannel, TelegramChannel, UrlChannel
 from config.load import unknown_names
-from config.settings import AnyChannel, AppriseChannel, EmailChannel, Settings, TelegramChannel, UrlChannel
+from config.settings import Settings
 from config.types import host_port
 from daemon.cli.client import Client
 from daemon.wiring import accounts, without_effect

@@ -18,7 +18,7 @@ from actors.billing import webhook
 from actors.billing.backfill import Account
 from actors.kernel.clock import Clock
 from actors.store.records import Severity
-from config import settings as said
+from config import channels as said
 from config.settings import Settings
 
 
