@@ -7,6 +7,7 @@ while they work.
 """
 
 import asyncio
+import itertools
 import os
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
@@ -41,6 +42,12 @@ class _JumpingSelector(selectors.DefaultSelector):
         return super().select(0)
 
 
+class _Numbered(asyncio.Task[Any]):
+    """Knows how many tasks there were before it."""
+
+    number = 0
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop that starts at time 0 and never waits."""
 
@@ -52,6 +59,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._chance = chance(seed)
         super().__init__(selector)
         self._clock_resolution = RESOLUTION_S
+        self._numbers = itertools.count(1)
+        self.set_task_factory(self._numbered)
+
+    def _numbered(self, _: asyncio.AbstractEventLoop, work: Any, **more: Any) -> _Numbered:
+        task = _Numbered(work, loop=self, **more)
+        task.number = next(self._numbers)
+        return task
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
@@ -88,11 +102,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]
         if len(ready) > 1:
-            handles = list(ready)
+            # Tasks that are cancelled together become ready in the order of a set, which is that of their addresses.
+            handles = sorted(ready, key=_number_of)
             self._chance.shuffle(handles)
             ready.clear()
             ready.extend(handles)
         super()._run_once()  # type: ignore[misc]
+
+
+def _number_of(handle: asyncio.Handle) -> int:
+    task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
+    return task.number if isinstance(task, _Numbered) else 0
 
 
 def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], seed: int = 0) -> T:

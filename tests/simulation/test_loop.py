@@ -97,3 +97,33 @@ def test_threads_are_refused() -> None:
 
     with pytest.raises(RuntimeError, match="outside virtual time"):
         run_virtual(thread)
+
+
+async def _order_of_death() -> list[int]:
+    order: list[int] = []
+
+    async def mortal(number: int) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            order.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(40):
+            tasks.start_soon(mortal, number)
+        await io_sleep(1)
+        tasks.cancel_scope.cancel()
+    return order
+
+
+def test_who_is_cancelled_together_ends_in_the_order_of_the_seed_wherever_in_memory_they_are() -> None:
+    """Other tests have run before, or none: a seed that failed fails again."""
+    kept: list[object] = []
+    orders = []
+    for run in range(8):
+        orders.append(run_virtual(_order_of_death, seed=3))
+        kept += [bytearray(size) for size in range(0, 2_000, run + 1)]
+        del kept[::3]
+    assert orders == [orders[0]] * 8
+    assert sorted(orders[0]) == list(range(40))
+    assert run_virtual(_order_of_death, seed=4) != orders[0]
