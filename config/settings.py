@@ -130,7 +130,7 @@ class Mrr(Section):
 
     rules: Literal["stripe", "chartmogul", "baremetrics"] = "stripe"
     currency: Currency | None = None
-    rates: dict[Currency, Annotated[float, Field(gt=0, le=1e9)]] = Field({})
+    rates: dict[Currency, Annotated[float, Field(gt=0, le=1e9)]] = Field(default={})
 
     @model_validator(mode="after")
     def _rates_into_something(self) -> Self:
@@ -225,7 +225,7 @@ class StrategyChoice(Section):
     """A strategy and the parameters that differ from its defaults."""
 
     name: str
-    params: dict[str, float | int | str] = Field({})
+    params: dict[str, float | int | str] = Field(default={})
 
 
 class Risk(Section):

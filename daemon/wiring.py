@@ -19,7 +19,7 @@ from actors.billing.backfill import Account
 from actors.kernel.clock import Clock
 from actors.store.records import Severity
 from config import channels as said
-from config.settings import Settings
+from config.settings import Settings, Web
 
 
 def routing(settings: Settings) -> Routing:
@@ -112,7 +112,7 @@ def without_effect(settings: Settings) -> list[str]:
     tenants = settings.billing.tenants
     keys = {
         "watch.uptime": bool(settings.watch.uptime),
-        "web.listen": settings.web.listen not in (said.Web().listen, None),
+        "web.listen": settings.web.listen not in (Web().listen, None),
         "billing.tenants.read_key": any(tenant.read_key for tenant in tenants),
     }
     return [key for key, is_set in keys.items() if is_set]
