@@ -50,16 +50,15 @@ class Attempts:
 
     def _tell(self, row: Row) -> None:
         self._latest.append(row)
-        _, at, *what = row
-        for sign in signs(*what):
+        for sign in signs(row[2:]):
             told = self._told.get(sign)
             if told is None:
-                self._told[sign] = [at]
+                self._told[sign] = [row[1]]
             else:
-                told.append(at)
+                told.append(row[1])
 
     def _forget(self) -> None:
-        for sign in signs(*self._latest.popleft()[2:]):
+        for sign in signs(self._latest.popleft()[2:]):
             told = self._told[sign]
             del told[0]  # as told in order, it is the first
             if not told:
@@ -94,7 +93,7 @@ class Attempts:
 
     def _told_of(self, fact: InvoiceAttempt) -> bool:
         """By a charge or payment intent, at about that time."""
-        told = (at for sign in signs(*known_to_invoice(fact)) for at in self._told.get(sign, ()))
+        told = (at for sign in signs(known_to_invoice(fact)) for at in self._told.get(sign, ()))
         return any(abs(at - fact.at) <= INVOICE_WAIT_US for at in told)
 
     def set_back(self, now: int, by: int) -> None:
@@ -120,11 +119,12 @@ class Attempts:
         self.due = self._waiting[0][0] if self._waiting else NEVER
 
 
-def signs(charge: str, payment_intent: str, customer: str, *what: object) -> Iterator[object]:
+def signs(known: Row) -> list[object]:
     """By what an invoice and its payment know each other; since basil neither names the other."""
+    charge, payment_intent, customer, *_ = known
+    found: list[object] = [known[2:]] if customer else []
     if charge:
-        yield charge
+        found.append(charge)
     if payment_intent:
-        yield payment_intent
-    if customer:
-        yield customer, *what
+        found.append(payment_intent)
+    return found

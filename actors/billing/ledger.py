@@ -66,7 +66,7 @@ class Ledger:
         ):
             record.add(version)  # by far most say nothing of worth
             return
-        before = record.movements(id_)
+        before = record.movements(id_) if last is not None else []
         record.add(version)
         after = record.movements(id_)
         if before != after:

@@ -32,15 +32,15 @@ class Rate(NamedTuple):
 
 def worth(items: tuple[Item, ...], discounts: tuple[Discount, ...]) -> Monthly:
     """Of a subscription with these items and coupons, while it is active."""
-    rates = (
+    rates = [
         Rate(item.unit_amount, item.quantity, item.interval, item.interval_count) for item in items if not item.metered
-    )
+    ]
     return monthly(tuple(rates), discounts)
 
 
 def lasting_discounts(discounts: tuple[Discount, ...]) -> tuple[Discount, ...]:
     """Those that are for ever."""
-    return tuple(discount for discount in discounts if discount.duration == "forever")
+    return tuple([discount for discount in discounts if discount.duration == "forever"])
 
 
 def passing_until(discounts: tuple[Discount, ...], period_end: int | None) -> int | None:

@@ -1,6 +1,6 @@
 """Recorded events through the live watch, on a virtual clock, in memory: nothing is sent and nothing is kept."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,6 +14,9 @@ from actors.kernel.clock import SECOND
 from actors.store.records import DAEMON, Json, Kind, LogEntry
 
 RUN_ON = 25 * 3600 * SECOND
+LULL_MAX = 90 * 86_400 * SECOND
+"""Of a longer gap in a recording only so much is lived through; then it is as if nobody had watched until its end."""
+
 ABSENCE = frozenset(("webhook_silence", "renewals_missing", "signup_drop", "revenue_drop"))
 """What may only open while the recording goes on: after its end everything is absent."""
 
@@ -46,22 +49,23 @@ class Replay:
         """Events whose id had come before."""
         return self.events - self.stored
 
-    def feed(self, line: bytes) -> Iterator[Transition]:
+    def feed(self, line: bytes) -> list[Transition]:
         """What one line of the recording changes, the passing of time up to it included. Raises BadLine."""
         event, tenant, received = self._parse(line)
         if self._alone and tenant != self._tenant:
-            return
+            return []
         self.events += 1
-        yield from self._pass_time(received)
+        steps = list(self._pass_time(received))
         if tenant not in self._known:
             self._known[tenant] = set()
-            yield from self._apply(Kind.CONFIG, tenant, self._rules_of(tenant))
+            steps += self._apply(Kind.CONFIG, tenant, self._rules_of(tenant))
         tenant = owner_of(tenant, event)
         known = self._known.setdefault(tenant, set())
         if event["id"] not in known:
             known.add(event["id"])
             self.stored += 1
-            yield from self._apply(Kind.EVENT, tenant, self._projector.project(event))
+            steps += self._apply(Kind.EVENT, tenant, self._projector.project(event))
+        return steps
 
     def finish(self, until: int | None) -> Iterator[Transition]:
         """The 25 hours after the last line, of which the recording covers those before `until`."""
@@ -97,20 +101,21 @@ class Replay:
         """Tick at the full minutes at which something is due; the others would change nothing."""
         if not self._now:
             self._now = to
-        while (due := self._watch.due) <= to:
+        end = min(to, self._now + LULL_MAX)
+        while (due := self._watch.due) <= end:
             at = max(-(-due // MINUTE), self._now // MINUTE + 1) * MINUTE
-            if at > to:
+            if at > end:
                 break
             self._now = at
             yield from self._apply(Kind.TICK, DAEMON, {})
         self._now = max(self._now, to)
 
-    def _apply(self, kind: Kind, tenant: str, data: Mapping[str, Any]) -> Iterator[Transition]:
+    def _apply(self, kind: Kind, tenant: str, data: Mapping[str, Any]) -> Sequence[Transition]:
         self._seq += 1
         self._watch.apply(LogEntry(self._seq, kind, tenant, self._now, data))
-        for step in self._watch.drain().transitions:
-            self.opened += step.state == "opened"
-            yield step
+        steps = self._watch.drain().transitions
+        self.opened += sum(step.state == "opened" for step in steps) if steps else 0
+        return steps
 
 
 def moment(row: Mapping[str, Any], field: str) -> int:

@@ -89,7 +89,9 @@ def version_of(fact: SubscriptionState) -> Version:
         first.interval if first else "",
         first.interval_count if first else 1,
         bool(fact.previous),
-        {name: read(fact.previous[name]) for name, read in READ.items() if name in fact.previous},
+        {name: read(fact.previous[name]) for name, read in READ.items() if name in fact.previous}
+        if fact.previous
+        else {},
     )
 
 

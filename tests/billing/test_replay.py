@@ -8,6 +8,7 @@ from actors.kernel.clock import SECOND
 from daemon.cli import main
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge, event
+from tests.billing.subscribers import invoiced, subscribed
 
 
 def replayed(capsys: pytest.CaptureFixture[str], path: Path, *arguments: str) -> tuple[list[dict[str, Any]], Any]:
@@ -193,3 +194,13 @@ def test_an_event_without_a_known_type_is_stored_all_the_same(
 ) -> None:
     _, summary = replayed(capsys, recording(tmp_path, event("treasury.surprise", {"id": "x"}, 0)))
     assert summary["stored"] == 1
+
+
+def test_eight_thousand_years_between_two_events_are_not_ticked_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ninety days are, in which a subscription lapses."""
+    last = charge(0) | {"created": 253_402_300_000}
+    steps, summary = replayed(capsys, recording(tmp_path, subscribed(0, 1), invoiced(60, 1), last))
+    assert summary["events"] == 3
+    assert "silent_lapse" in {step["signal"] for step in steps}

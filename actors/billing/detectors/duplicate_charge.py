@@ -1,5 +1,5 @@
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,12 +55,14 @@ class Payment(NamedTuple):
             self.event,
         )
 
-    def buyers(self) -> Iterator[str]:
+    @property
+    def buyers(self) -> list[str]:
         """Under which keys a second payment for the same would be found."""
-        if self.customer:
-            yield f"{self.customer} {self.amount} {self.currency}"
+        price = f"{self.amount} {self.currency}"
+        keys = [f"{self.customer} {price}"] if self.customer else []
         if self.payer:
-            yield f"payer {self.payer} {self.amount} {self.currency}"
+            keys.append(f"payer {self.payer} {price}")
+        return keys
 
 
 class DuplicateCharge(Detector):
@@ -83,24 +85,24 @@ class DuplicateCharge(Detector):
         self._waiting: list[tuple[int, str]] = []  # until when, payment
         self._reported = Seen(KEEP_US)  # pairs
 
-    def observe(self, fact: Attempt | InvoiceLink, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Attempt | InvoiceLink, now: int) -> Iterable[Finding]:
         """Compare a successful payment with the others of the same buyer, amount and currency."""
         if isinstance(fact, InvoiceLink):
             self._link(fact, now)
-            return
+            return ()
         if not fact.succeeded or fact.amount <= 0 or not (fact.payment_intent or fact.charge):
-            return
+            return ()
         if fact.at < now - OLD_US:
-            return
+            return ()
         payment = self._remember(fact, now)
         twins = self._twins(payment)
         if not twins:
-            return
+            return ()
         if payment.automatic and any(twin.automatic and None in (twin.invoice, payment.invoice) for twin in twins):
             self._waiting.append((now + LINK_WAIT_US, payment.id))
             self.due = self._waiting[0][0]
-            return
-        yield self._report(payment, twins, now)
+            return ()
+        return (self._report(payment, twins, now),)
 
     def tick(self, now: int) -> Iterator[Finding]:
         """The payments that waited long enough for their invoices."""
@@ -144,7 +146,7 @@ class DuplicateCharge(Detector):
 
     def _list(self, payment: Payment) -> None:
         """Under each key of its buyer, as the newest."""
-        for buyer in payment.buyers():
+        for buyer in payment.buyers:
             ids = self._of_buyer.get(buyer)
             if ids is None:
                 self._of_buyer[buyer] = [payment.id]
@@ -169,7 +171,7 @@ class DuplicateCharge(Detector):
     def _twins(self, payment: Payment) -> list[Payment]:
         """Payments of the same, not reported together with this one yet; oldest first."""
         found: dict[str, Payment] = {}
-        for buyer in payment.buyers():
+        for buyer in payment.buyers:
             for id_ in self._of_buyer[buyer]:
                 if (
                     id_ != payment.id
@@ -178,7 +180,7 @@ class DuplicateCharge(Detector):
                     and pair(payment, other) not in self._reported
                 ):
                     found[id_] = other
-        return sorted(found.values(), key=lambda other: (other.at, other.id))
+        return sorted(found.values(), key=lambda other: (other.at, other.id)) if found else []
 
     def _report(self, payment: Payment, twins: list[Payment], now: int) -> Finding:
         group = sorted((*twins, payment), key=lambda one: (one.at, one.id))
@@ -241,4 +243,4 @@ def same_thing(one: Payment, other: Payment) -> bool:
 
 def own_key(key: str) -> str:
     """An idempotency key of the application's own; "" for one that an SDK made up."""
-    return "" if RANDOM_KEY.fullmatch(key) else key
+    return "" if not key or RANDOM_KEY.fullmatch(key) else key
