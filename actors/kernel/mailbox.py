@@ -205,33 +205,38 @@ class Mailbox(Generic[M]):
         """Whether this mailbox's reader is `other`'s, or waits for it through others."""
         return self is other or any(mailbox.leads_to(other) for mailbox in self.asking)
 
-    async def take(self, limit: int = YIELD_EVERY) -> list[M | Ask[M]]:
+    async def take(self, limit: int = YIELD_EVERY, *, gather: int = 0) -> list[M | Ask[M]]:
         """Wait for at least one message and take up to `limit`, oldest first. What was taken before is finished.
 
-        A cancelled take has taken nothing. Raises Drained when the actor is to end and nothing is left.
+        Where fewer than `gather` wait, more are waited for as long as each turn of the loop brings some. A cancelled
+        take has taken nothing. Raises Drained when the actor is to end and nothing is left.
         """
         loop = asyncio.get_running_loop()
-        now = loop.time()
         if self.busy_since is not None:
-            self._finish(len(self._batch) - self._handled, now)
+            self._finish(len(self._batch) - self._handled, loop.time())
         if self._unyielded >= YIELD_EVERY:
             self._unyielded = 0
             await asyncio.sleep(0)  # noqa: TID251 - a yield, not a wait
-            now = loop.time()
-        while not (batch := self._pop(limit)):
+        seen = 0
+        while True:
+            if seen < len(self._queue) < gather:
+                seen = len(self._queue)
+                await asyncio.sleep(0)  # noqa: TID251 - a yield, not a wait
+                continue
+            if batch := self._pop(limit):
+                break
             if self._queue:
                 continue
             if self._closed is not None:
                 raise Drained
-            self._unyielded = 0
+            seen = self._unyielded = 0
             self._taker = loop.create_future()
             try:
                 await self._taker
             finally:
                 self._taker = None
-            now = loop.time()
         self._unyielded += len(batch)
-        self._batch, self._handled, self.busy_since = batch, 0, now
+        self._batch, self._handled, self.busy_since = batch, 0, loop.time()
         return batch
 
     def _pop(self, limit: int) -> list[M | Ask[M]]:

@@ -221,6 +221,21 @@ async def test_a_backlog_does_not_keep_others_from_running() -> None:
     assert turns >= 10_000 // 64 - 1
 
 
+@pytest.mark.parametrize(("gather", "expected"), [(0, [0]), (3, [0, 1, 2]), (64, [0, 1, 2, 3, 4])])
+async def test_what_comes_turn_by_turn_is_gathered_until_it_is_enough_or_a_turn_brings_none(
+    gather: int, expected: list[int]
+) -> None:
+    mailbox = reject(64)
+
+    async def send() -> None:
+        for number in range(5):
+            mailbox.offer(number)
+            await io_sleep(0)
+
+    taken, _ = await asyncio.gather(mailbox.take(gather=gather), send())
+    assert taken == expected
+
+
 async def test_a_closed_mailbox_refuses_everyone_and_those_who_waited() -> None:
     mailbox = block(1)
     mailbox.offer(1)
