@@ -16,6 +16,7 @@ from actors.simulated.exchange.in_minutes import InMinutes
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.simulated.exchange.tape import Recorded, Tape
 from actors.simulated.exchange.ticker import last_open
+from actors.simulated.exchange.venue import Venue
 from config.errors import BadInput, UserError
 from strategies.bar_files import read_bars
 from strategies.sessions import MINUTE
@@ -43,7 +44,8 @@ def serve(port: int, faults: Sequence[str], seed: int, speed: float, bars: Path 
     with _bound(port) as sock:
         address = f"{HOST}:{sock.getsockname()[1]}"
         print(_welcome(address, tape, start, speed, faults), flush=True)
-        server = ExchangeServer(tape, clock, seed=seed, faults=plan, speed=speed, say=partial(print, flush=True))
+        venue = Venue(tape, clock, seed=seed, faults=plan)
+        server = ExchangeServer(venue, clock, speed=speed, say=partial(print, flush=True))
 
         async def live() -> None:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

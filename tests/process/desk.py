@@ -13,6 +13,7 @@ from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.paper import PaperExchange
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
+from actors.simulated.exchange.venue import Venue
 from actors.trading.ports import Order, OrderReport
 from tests.patience import PATIENCE_S
 from tests.process.at_another_time import OtherClock
@@ -56,9 +57,8 @@ class Exchange:
         async def serve() -> None:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
             clock = OtherClock(self.began_s, OPEN, SPEED)
-            server = ExchangeServer(
-                Synthetic(SYMBOLS, seed=5), clock, faults=self.faults, speed=SPEED, per_minute=100_000
-            )
+            venue = Venue(Synthetic(SYMBOLS, seed=5), clock, faults=self.faults)
+            server = ExchangeServer(venue, clock, speed=SPEED, per_minute=100_000)
             self.account = server.exchange
             submit = server.exchange.submit
 

@@ -15,6 +15,7 @@ from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.generator import Synthetic
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.simulated.exchange.tape import Tape
+from actors.simulated.exchange.venue import Venue
 from tests.patience import PATIENCE_S, PatientClock
 
 OPEN = wire.micros("2026-11-20T14:30:00Z")
@@ -121,7 +122,7 @@ async def exchange_floor(
     for name in names:
         plan.force(name)
     clock = PatientClock(start, speed)
-    server = ExchangeServer(tape or Synthetic(seed=3), clock, seed=3, faults=plan, **options)
+    server = ExchangeServer(Venue(tape or Synthetic(seed=3), clock, seed=3, faults=plan), clock, **options)
     ready = anyio.Event()
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]

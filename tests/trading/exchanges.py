@@ -15,6 +15,7 @@ from actors.simulated.exchange.paper import PaperExchange
 from actors.simulated.exchange.ports import SimulatedBroker, SimulatedMarket
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY, ExchangeServer
 from actors.simulated.exchange.ticker import Ticker
+from actors.simulated.exchange.venue import Venue
 from actors.trading.alpaca.broker import AlpacaBroker
 from actors.trading.alpaca.line import Patience
 from actors.trading.alpaca.market import AlpacaMarket
@@ -101,7 +102,8 @@ async def over_alpaca(
     faults: FaultPlan, *, keys: Keys = KEYS, feed: str = "iex", silent_s: float = 90.0, **server: Any
 ) -> AsyncIterator[World]:
     clock, tape = PatientClock(OPEN - MINUTE, SPEED), Synthetic(SYMBOLS, seed=1)
-    exchange = ExchangeServer(tape, clock, costs=Costs(), faults=faults, **{"per_minute": 100_000} | server)
+    venue = Venue(tape, clock, costs=Costs(), faults=faults)
+    exchange = ExchangeServer(venue, clock, **{"per_minute": 100_000} | server)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         host = f"127.0.0.1:{sock.getsockname()[1]}"
         async with anyio.create_task_group() as tasks:

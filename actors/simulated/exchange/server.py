@@ -12,13 +12,11 @@ from aiohttp import web
 from actors.kernel.clock import Clock, WallClock, io_sleep, monotonic
 from actors.simulated.exchange.data_rest import DataRest
 from actors.simulated.exchange.data_stream import DataStream
-from actors.simulated.exchange.faults import FAULTS, LASTING, REFUSALS, FaultPlan
+from actors.simulated.exchange.faults import FAULTS, LASTING, REFUSALS
 from actors.simulated.exchange.orders import Declined
-from actors.simulated.exchange.tape import Tape
 from actors.simulated.exchange.trading_rest import TradingRest, answer, declined
 from actors.simulated.exchange.update_stream import UpdateStream
 from actors.simulated.exchange.venue import Venue
-from strategies.lab.costs import DEFAULT, Costs
 
 KEY_ID, SECRET_KEY = "PKSIMULATED", "simulated"
 FEEDS = frozenset({"iex", "test"})
@@ -59,17 +57,13 @@ class RateLimit:
 
 
 class ExchangeServer:
-    """One account on one market, at `tape`'s prices and `clock`'s time; `faults` say what goes wrong."""
+    """Puts a venue's market and account on the wire, as Alpaca does."""
 
     def __init__(
         self,
-        tape: Tape,
+        venue: Venue,
         clock: Clock,
         *,
-        seed: int = 0,
-        cash: float = 100_000.0,
-        costs: Costs = DEFAULT,
-        faults: FaultPlan | None = None,
         speed: float = 1.0,
         per_minute: int | None = None,
         say: Callable[[str], None] = lambda _: None,
@@ -78,10 +72,9 @@ class ExchangeServer:
 
         `speed`: how many times as fast as life `clock` runs; its minutes are those of the rate limit.
         """
-        venue = Venue(tape, clock, seed=seed, cash=cash, costs=costs, faults=faults)
         self.faults, self.exchange = venue.faults, venue.exchange
         self._venue = venue
-        self._symbols = frozenset(tape.symbols)
+        self._symbols = venue.symbols
         keys = {KEY_ID: SECRET_KEY}
         self._data = DataStream(keys, FEEDS, self.faults)
         self._updates = UpdateStream(self.exchange, keys, self.faults, clock.now)

@@ -26,6 +26,7 @@ class Venue:
         costs: Costs = DEFAULT,
         faults: FaultPlan | None = None,
     ) -> None:
+        self.symbols = frozenset(tape.symbols)
         self.faults = faults or FaultPlan()
         costs = replace(costs, reject_rate=0.0)  # who is rejected is for the plan to say
         self.exchange = PaperExchange(tape.symbols, costs, seed=seed, cash=cash, faults=self.faults)
