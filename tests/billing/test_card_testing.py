@@ -4,6 +4,9 @@ from tests.billing.history import DAY, lived, payments, since
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, charge, event
 
+NOBODY = {"id": None, "idempotency_key": None}
+"""Asked for it."""
+
 
 def tries(at: int, number: int, *, every: int = 30, customer: str = "cus_t{}", success_every: int = 10) -> list[Event]:
     """Stolen cards, one after another; few of them work."""
@@ -48,9 +51,28 @@ def test_a_launch_brings_ten_times_the_buyers_and_the_usual_declines() -> None:
 
 def test_renewals_that_fail_are_no_card_testing() -> None:
     night = Night()
-    nobody = {"id": None, "idempotency_key": None}
-    night.deliver(*(charge(10 * n, customer=f"cus_{n}", failed=True, request=nobody) for n in range(60)))
+    night.deliver(*(charge(10 * n, customer=f"cus_{n}", failed=True, basil=True, request=NOBODY) for n in range(60)))
+    night.deliver(*(charge(10 * n, customer=f"cus_{n}", failed=True, invoice=f"in_{n}") for n in range(60)))
     assert night.incidents("card_testing") == []
+
+
+def test_what_no_request_asked_for_is_a_try_where_it_is_no_renewal() -> None:
+    """Payments without an invoice, of guests, and of customers an hour old."""
+    strangers = [
+        [charge(30 * n, customer=f"cus_{n}", failed=True, request=NOBODY) for n in range(40)],
+        [charge(30 * n, customer=None, failed=True, basil=True, request=NOBODY) for n in range(40)],
+        [one for n in range(40) for one in newcomer(30 * n, f"cus_{n}")],
+    ]
+    for tried in strangers:
+        night = Night()
+        night.deliver(*tried)
+        assert night.only("card_testing").severity is Severity.CRITICAL
+
+
+def newcomer(at: int, customer: str) -> list[Event]:
+    """Made, and declined at once."""
+    made = event("customer.created", {"id": customer, "object": "customer", "created": START + at}, at)
+    return [made, charge(at + 1, customer=customer, failed=True, basil=True, request=NOBODY)]
 
 
 def test_a_gateway_that_fails_brings_no_new_cards() -> None:

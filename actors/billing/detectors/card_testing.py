@@ -61,7 +61,7 @@ class CardTesting(Detector):
         yield nearest if nearest < 1 else self._report(surge, fact)
 
     def _another_card(self, fact: Attempt | SetupAttempt, now: int) -> bool:
-        if isinstance(fact, Attempt) and (fact.automatic or fact.invoice):
+        if isinstance(fact, Attempt) and self._by_billing(fact):
             return False
         card = fact.payer or fact.customer or fact.event
         if not self._cards.first(card, now):
@@ -71,6 +71,12 @@ class CardTesting(Detector):
         cards = (self._more.get(fact.customer) or 1) + 1
         self._more.put(fact.customer, cards, now)
         return cards >= CARDS_OF_ONE
+
+    def _by_billing(self, fact: Attempt) -> bool:
+        """Since basil a charge does not say so; then it is one that nobody asked for, of a customer of yesterday."""
+        if fact.invoice is not None:
+            return bool(fact.invoice)
+        return fact.automatic and fact.customer != "" and fact.customer not in self._newcomers
 
     def _report(self, surge: Surge, fact: Attempt | SetupAttempt) -> Finding:
         warm = self._surges.rate.warm
