@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.channels import AnyChannel, Channel
+from config.credentials import Credentials
 from config.paths import default_data_dir, default_socket
 from config.types import (
     SYMBOL,
@@ -347,7 +348,5 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The first source wins: credentials, then the environment, then what `load` read from the YAML file."""
-        from config.load import Credentials  # noqa: PLC0415 - load needs this module; only a run needs both
-
         del settings_cls, dotenv_settings, file_secret_settings
         return Credentials(cls, init_settings()), env_settings, init_settings
