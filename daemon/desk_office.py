@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 
-from actors.kernel.clock import Clock, io_sleep
+from actors.kernel.clock import io_sleep
 from actors.store.alarm import Alarm
 from actors.store.protocol import Store, StoreUnavailable
 from config.errors import BadInput, UserError
@@ -16,8 +16,6 @@ if TYPE_CHECKING:  # it brings numpy, which the billing watch does without
 Row = dict[str, Any]
 OpenDesk: TypeAlias = "Callable[[Store, Callable[[Alarm], object]], TradingDesk]"
 """Makes the trading branch, in the loop that it is to live in."""
-OpenDeskAt: TypeAlias = "Callable[[Clock, Store, Callable[[Alarm], object]], TradingDesk]"
-"""The same, with the clock that it is to live by: the exchange's, which need not be the daemon's."""
 
 QUALITY = ("fills", "cost_bps", "model_bps", "tracking_error_bps")
 ANSWER_WITHIN_S = 10.0

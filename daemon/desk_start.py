@@ -1,13 +1,16 @@
 """Whether the daemon trades, and what has to be right before it does. What is heavy is imported only if it does."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
 from actors.kernel.clock import SECOND, Clock
 from config.errors import BadInput
 from config.settings import Settings, Trading
-from daemon.desk_office import OpenDeskAt
+
+if TYPE_CHECKING:  # it brings numpy, which the billing watch does without
+    from daemon.trading import OpenDeskAt
 
 log = structlog.get_logger()
 
@@ -21,7 +24,7 @@ def opener(settings: Settings, only: Sequence[str] = ()) -> "OpenDeskAt | None":
         if only:
             raise BadInput("--strategy: nothing is traded; set trading.enabled")
         return None
-    from daemon.trading import opener_of  # noqa: PLC0415 - numpy, which the billing watch does without
+    from daemon.trading import opener_of  # noqa: PLC0415 - as above
 
     return opener_of(settings, only)
 

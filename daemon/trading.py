@@ -5,7 +5,7 @@ Imports numpy, and with Alpaca its client: only where trading is on.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -37,7 +37,6 @@ from actors.trading.warmup import Need
 from config import settings as said
 from config.paths import BARS
 from daemon.alarms import STRATEGY
-from daemon.desk_office import OpenDeskAt
 from daemon.desk_plan import Chosen, DeskPlan, plan
 from daemon.own_exchange import OwnExchange
 from strategies import base
@@ -247,6 +246,10 @@ class TradingDesk:
     def _wake_all(self) -> None:
         for mailbox in (*self._mailboxes.values(), *self.custody.mailboxes):
             mailbox.offer(Quoted())
+
+
+OpenDeskAt: TypeAlias = Callable[[Clock, Store, Callable[[Alarm], object]], TradingDesk]
+"""Makes the branch, with the clock that it is to live by: the exchange's, which need not be the daemon's."""
 
 
 def opener_of(settings: said.Settings, only: Sequence[str]) -> OpenDeskAt:
