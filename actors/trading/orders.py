@@ -21,6 +21,7 @@ from actors.trading.words import (
     OrderMoved,
     OrderPlaced,
     Purpose,
+    Split,
     Told,
     Verdict,
 )
@@ -89,6 +90,7 @@ class Orders:
         self.executions: dict[str, tuple[str, int]] = {}  # execution → its order and time, oldest first
         self.unbooked: dict[str, Execution] = {}
         self.halted: set[str] = set()
+        self.splitting: set[str] = set()  # symbols without a bar since their shares were split
         self.news: list[Booked] = []
         """What was booked since somebody last looked; not saved."""
 
@@ -109,8 +111,11 @@ class Orders:
         )
 
     def busy(self) -> set[str]:
-        """Symbols of which the broker may hold something else than the books say, because things are happening."""
-        return {order.placed.symbol for order in self.unfinished.values() if not order.complete}
+        """Symbols of which the broker may hold something else than the books say, because things are happening.
+
+        A split is in the books at midnight; at the broker at some time before the open.
+        """
+        return {order.placed.symbol for order in self.unfinished.values() if not order.complete} | self.splitting
 
     def free(self) -> float:
         """Cash of all books on which no entry has a claim."""
@@ -140,11 +145,12 @@ class Orders:
 
     # --- the fold ----------------------------------------------------------------------------------------------------
 
-    def fold(self, entry: DeskEntry) -> None:
+    def fold(self, entry: DeskEntry) -> None:  # noqa: C901 - one case a word
         """Take in one entry."""
         if entry.kind == DeskKind.BLOCK:
             assert isinstance(entry.data, BarBlock)  # noqa: S101 - the store sees to it
-            self.accounts.close(entry.data)
+            if self.accounts.close(entry.data):
+                self.splitting.difference_update(entry.data.symbols)
             return
         word = decode(entry)
         self.accounts.fold(word)
@@ -165,6 +171,8 @@ class Orders:
                 self._over(word)
             case Told():
                 self._told(word)
+            case Split():
+                self.splitting.add(word.symbol)
 
     def _allowed(self, verdict: Verdict) -> None:
         if intent := self.intents.get(verdict.intent):

@@ -31,6 +31,7 @@ def pack(orders: Orders) -> bytes:
             "executions": orders.executions,
             "unbooked": [asdict(execution) for execution in orders.unbooked.values()],
             "halted": sorted(orders.halted),
+            "splitting": sorted(orders.splitting),
         }
     )
 
@@ -48,6 +49,7 @@ def unpack(state: bytes) -> Orders:
     orders.executions = {execution: (order, time) for execution, (order, time) in saved["executions"].items()}
     orders.unbooked = {one["execution_id"]: Execution(**one | {"side": Side(one["side"])}) for one in saved["unbooked"]}
     orders.halted = set(saved["halted"])
+    orders.splitting = set(saved.get("splitting", ()))  # younger than the first states
     return orders
 
 

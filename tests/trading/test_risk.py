@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.store.records import Severity
-from actors.trading.ports import Order, Quote, Side
+from actors.trading.ports import Link, Order, Quote, Side
 from actors.trading.risk_rules import Limits
 from actors.trading.words import (
     Booked,
@@ -19,7 +19,7 @@ from actors.trading.words import (
     Told,
     Verdict,
 )
-from tests.trading.floor import LOOSE, MINUTE, SYMBOLS, Floor, story
+from tests.trading.floor import LOOSE, MINUTE, OPEN, SYMBOLS, Floor, story
 
 HOUR = 60 * MINUTE
 
@@ -414,6 +414,33 @@ def test_capital_is_an_equal_share_of_the_account_where_none_is_said(tmp_path: P
             }
 
     story(tmp_path, tell, strategies=("one", "two"), capital=None)
+
+
+def test_a_split_over_night_is_no_difference_and_no_loss(tmp_path: Path) -> None:
+    """Four for one: 100 shares at 100.02 are 400 at 25.005; the books know at midnight, the broker at six."""
+
+    async def tell(floor: Floor) -> None:
+        async with floor.at_work():
+            await floor.tick()
+            await buy(floor, "AAPL", 10_002.0)
+            midnight = OPEN + 870 * MINUTE
+            await floor.clock.sleep_until(midnight)
+            await floor.say(Split("AAPL", 4.0, midnight, midnight))
+            floor.exchange.sink(Link(up=True))  # type: ignore[arg-type]  # it has had to connect anew
+            await floor.clock.sleep(6 * 3600)
+            assert floor.standing.clear
+            floor.exchange._shares["AAPL"] *= 4
+            await floor.clock.sleep_until(OPEN + 1440 * MINUTE)
+            for _ in range(6):
+                await floor.tick(AAPL=24.9)
+            assert floor.standing.clear
+            assert floor.desk.accounts.shares() == pytest.approx({"AAPL": 400.0})
+            assert floor.risk.book.equity_of("alone") == pytest.approx(100_000 - 10_002 + 400 * 24.9)
+            assert floor.risk.book.lost == {}
+            assert not [one for one in floor.alarms if one.title]
+            await sell(floor, "AAPL")
+
+    story(tmp_path, tell, limits=limits(kill_switch_drawdown=0.01, daily_loss=0.01))
 
 
 def test_an_order_by_hand_stops_the_entries_and_is_named_with_what_it_did(tmp_path: Path) -> None:

@@ -235,6 +235,30 @@ def test_what_was_wanted_of_a_symbol_that_left_the_universe_is_forgotten() -> No
     assert [symbol for symbol, _ in other.book.held] == ["A"]
 
 
+def test_on_a_half_day_the_session_ends_at_one() -> None:
+    """The day after Thanksgiving: what is not held over night leaves at 12:59, when the last bar opens."""
+
+    class Flat(Eager):
+        def step(self, bars: Block) -> Signals:
+            return Signals(bars.close > 0, False, 0.0, session_end=True)
+
+    desk = Desk(kind=Flat)
+    desk.now = OPEN - 3 * 24 * 60 * MINUTE + 205 * MINUTE  # Friday, 12:55
+    desk.wishes = Wishes(desk.trader, desk.board, lambda _: desk.now - MINUTE)
+    for minute in range(4):
+        left = intents(desk.minute({"A": 100}))
+        if minute < 3:
+            assert left == []
+            for entry in intents(desk.quoted(A=100)):
+                desk.fill(entry, 100)
+                desk.over(entry)
+            desk.now -= SECOND
+    assert [(one.symbol, one.reason, one.at) for one in left] == [
+        ("A", "session_end", OPEN - 3 * 24 * 60 * MINUTE + 209 * MINUTE)
+    ]
+    assert intents(desk.quoted(A=100, B=100)) == []
+
+
 def test_a_split_changes_shares_and_prices_and_nothing_else() -> None:
     """Four for one: equity, stop and kill switch see no fall of 75 %."""
     desk = Desk()
