@@ -135,10 +135,13 @@ class DeskOffice:
         from actors.trading.journal import encode  # noqa: PLC0415 - the desk's words come with the desk
         from actors.trading.words import Instruction, Told  # noqa: PLC0415 - as above
 
-        desk, name = self._desk, body.get("strategy") or ""
+        desk = self._desk
         known = list(self._names(desk))
-        if name and name not in known:
-            raise BadInput(f"no strategy is called {name!r}; there are: {', '.join(known)}")
+        # Whoever meant one must not reach all, by a variable that was empty or a key that was mistyped.
+        for key, value in body.items():
+            if key != "strategy" or value not in known:
+                raise BadInput(f"no {key} is called {value!r}; there are: {', '.join(known)}")
+        name = body.get("strategy", "")
         if name and instruction == "resume" and "" in desk.risk.book.halted:
             raise UserError("all strategies are halted: nightdesk resume, without a name, lifts that")
         told = Told(Instruction(instruction), name, desk.clock.now(), by=f"operator (uid {uid})")

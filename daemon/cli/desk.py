@@ -59,7 +59,7 @@ def strategies(arguments: argparse.Namespace) -> int:
 
 def tell(arguments: argparse.Namespace) -> int:
     """The strategies concerned, as they are then."""
-    body = {"strategy": arguments.strategy} if arguments.strategy else {}
+    body = {} if arguments.strategy is None else {"strategy": arguments.strategy}
     _show(connect(arguments).post(f"/{arguments.instruction}", body)["strategies"], as_json=arguments.json)
     return 0
 

@@ -89,6 +89,8 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
         assert lines[1].startswith("restless  ")
         code, lines = nightdesk("halt", "nobody", "--socket", daemon.socket)
         assert (code, lines) == (2, ["nightdesk: no strategy is called 'nobody'; there are: restless"])
+        code, lines = nightdesk("flatten", "", "--socket", daemon.socket)  # an empty variable is not everybody
+        assert (code, lines) == (2, ["nightdesk: no strategy is called ''; there are: restless"])
         code, lines = nightdesk("halt", "restless", "--json", "--socket", daemon.socket)
         assert (code, [json.loads(line)["state"] for line in lines]) == (0, ["halted"])
         until(lambda: True if not exchange.holdings() else None)
