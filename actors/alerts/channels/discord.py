@@ -6,7 +6,7 @@ import orjson
 from yarl import URL
 
 from actors.alerts.channels.base import Outcome, RateLimit, RetryLater, Sent
-from actors.alerts.channels.http import Answer, HttpClient, json_object
+from actors.alerts.channels.http import Answer, HttpChannel, json_object
 from actors.alerts.messages import RESOLVED, clipped, headline, mood
 from actors.store.records import Json, Notification
 
@@ -14,7 +14,7 @@ LONGEST_TITLE, LONGEST_DESCRIPTION = 256, 4096
 COLOURS = {"critical": 0xD0021B, "warning": 0xF5A623, "info": 0x4A90D9, "over": 0x2EB67D}
 
 
-class DiscordChannel:
+class DiscordChannel(HttpChannel):
     """Five messages in two seconds and thirty a minute. The end of an incident turns its first message green."""
 
     limit = RateLimit(per_minute=30, burst=5)
@@ -22,16 +22,8 @@ class DiscordChannel:
     abreast = 1
 
     def __init__(self, url: str, *, public_only: bool = False) -> None:
+        super().__init__(public_only=public_only)
         self._url = URL(url)
-        self._http = HttpClient(public_only=public_only)
-
-    async def open(self) -> None:
-        """Make the session."""
-        await self._http.open()
-
-    async def close(self) -> None:
-        """Close it."""
-        await self._http.close()
 
     async def send(self, notification: Notification) -> Outcome:
         """A new message, or an edit of the one that told of the incident first."""
@@ -44,7 +36,7 @@ class DiscordChannel:
 
     async def _request(self, method: str, url: URL, payload: Json) -> Answer | RetryLater:
         body = orjson.dumps(rendered(payload))
-        return await self._http.send(method, str(url), body, {"Content-Type": "application/json"})
+        return await self._call(method, str(url), body, {"Content-Type": "application/json"})
 
 
 def _outcome(answer: Answer | RetryLater) -> Outcome:

@@ -49,8 +49,8 @@ class Answer:
         return f": {printable[:QUOTED]}" if printable and not printable.startswith("<") else ""
 
 
-class HttpClient:
-    """Posts and reads little. Follows no redirect, keeps no cookie, asks no proxy.
+class HttpChannel:
+    """Posts, and reads little of what it is answered. Follows no redirect, keeps no cookie, asks no proxy.
 
     `public_only` is for addresses that a tenant may choose: each connection is checked where it is made, against the
     very address it goes to, so no name and no rebinding leads inside.
@@ -73,7 +73,7 @@ class HttpClient:
         """Close all connections."""
         await self._session.close()
 
-    async def send(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | RetryLater:
+    async def _call(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer | RetryLater:
         """The service's answer, or that there was none."""
         try:
             async with self._session.request(

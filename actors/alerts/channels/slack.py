@@ -3,7 +3,7 @@
 import orjson
 
 from actors.alerts.channels.base import Outcome, RateLimit, RetryLater
-from actors.alerts.channels.http import HttpClient
+from actors.alerts.channels.http import HttpChannel
 from actors.alerts.messages import clipped, headline, mood
 from actors.store.records import Json, Notification
 
@@ -11,7 +11,7 @@ LONGEST_BLOCK = 3000
 COLOURS = {"critical": "#d0021b", "warning": "#f5a623", "info": "#4a90d9", "over": "#2eb67d"}
 
 
-class SlackChannel:
+class SlackChannel(HttpChannel):
     """One message a second and short bursts, as Slack asks; an incoming webhook can neither edit nor thread."""
 
     limit = RateLimit(per_minute=60, burst=3)
@@ -19,21 +19,13 @@ class SlackChannel:
     abreast = 1
 
     def __init__(self, url: str, *, public_only: bool = False) -> None:
+        super().__init__(public_only=public_only)
         self._url = url
-        self._http = HttpClient(public_only=public_only)
-
-    async def open(self) -> None:
-        """Make the session."""
-        await self._http.open()
-
-    async def close(self) -> None:
-        """Close it."""
-        await self._http.close()
 
     async def send(self, notification: Notification) -> Outcome:
         """Slack answers 200 and `ok`; another 200 is a proxy's, not Slack's."""
         body = orjson.dumps(rendered(notification.payload))
-        answer = await self._http.send("POST", self._url, body, {"Content-Type": "application/json"})
+        answer = await self._call("POST", self._url, body, {"Content-Type": "application/json"})
         if isinstance(answer, RetryLater):
             return answer
         if answer.status == 200 and answer.body.strip() != b"ok":

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from actors.alerts.channels.base import Outcome, RateLimit, RetryLater, Sent
-from actors.alerts.channels.http import HttpClient, json_object
+from actors.alerts.channels.http import HttpChannel, json_object
 from actors.alerts.messages import clipped, headline
 from actors.store.records import Json, Notification
 
@@ -14,7 +14,7 @@ LONGEST = 4096
 ROOM_FOR_TITLE = 256
 
 
-class TelegramChannel:
+class TelegramChannel(HttpChannel):
     """Twenty messages a minute, what a group tolerates. What follows an incident's first message replies to it."""
 
     limit = RateLimit(per_minute=20, burst=3)
@@ -22,22 +22,14 @@ class TelegramChannel:
     abreast = 1
 
     def __init__(self, token: str, chat_id: str | int, base_url: str) -> None:
+        super().__init__()
         self._url = f"{base_url.rstrip('/')}/bot{token}/sendMessage"
         self._chat_id = chat_id
-        self._http = HttpClient()
-
-    async def open(self) -> None:
-        """Make the session."""
-        await self._http.open()
-
-    async def close(self) -> None:
-        """Close it."""
-        await self._http.close()
 
     async def send(self, notification: Notification) -> Outcome:
         """Telegram says `ok` in its answer, and how long to wait in the parameters of its refusal."""
         body = orjson.dumps({"chat_id": self._chat_id, **self._message(notification)})
-        answer = await self._http.send("POST", self._url, body, {"Content-Type": "application/json"})
+        answer = await self._call("POST", self._url, body, {"Content-Type": "application/json"})
         if isinstance(answer, RetryLater):
             return answer
         said = json_object(answer.body)

@@ -7,12 +7,12 @@ from urllib.parse import quote
 import orjson
 
 from actors.alerts.channels.base import Outcome, RateLimit, RetryLater
-from actors.alerts.channels.http import HttpClient
+from actors.alerts.channels.http import HttpChannel
 from actors.kernel.clock import SECOND, Clock
 from actors.store.records import Notification
 
 
-class WebhookChannel:
+class WebhookChannel(HttpChannel):
     """For programs: each notification is one POST, under an Idempotency-Key that no retry changes.
 
     With a secret, `Nightdesk-Signature: t=<unix>,v1=<hex>` is the HMAC-SHA256 of `<t>.<body>`.
@@ -23,18 +23,10 @@ class WebhookChannel:
     abreast = 8
 
     def __init__(self, url: str, secret: str | None, clock: Clock, *, public_only: bool = False) -> None:
+        super().__init__(public_only=public_only)
         self._url = url
         self._secret = secret
         self._clock = clock
-        self._http = HttpClient(public_only=public_only)
-
-    async def open(self) -> None:
-        """Make the session."""
-        await self._http.open()
-
-    async def close(self) -> None:
-        """Close it."""
-        await self._http.close()
 
     async def send(self, notification: Notification) -> Outcome:
         """Any 2xx means that it was taken."""
@@ -43,7 +35,7 @@ class WebhookChannel:
         headers = {"Content-Type": "application/json", "Idempotency-Key": quote(notification.key, safe=".:/")}
         if self._secret is not None:
             headers["Nightdesk-Signature"] = signature(self._secret, body, self._clock.now() // SECOND)
-        answer = await self._http.send("POST", self._url, body, headers)
+        answer = await self._call("POST", self._url, body, headers)
         return answer if isinstance(answer, RetryLater) else answer.outcome
 
 
