@@ -84,6 +84,10 @@ class Runner(DeskReader):
         """As `DeskReader`."""
         self.trader.fold(entry)
 
+    def ignores(self, entries: Sequence[DeskEntry]) -> bool:
+        """As `DeskReader`: most commits are what other strategies say."""
+        return all(self.trader.ignores(entry) for entry in entries)
+
     def decide(self) -> Sequence[NewDeskEntry]:
         """As `DeskReader`."""
         return [encode(word) for word in self._wishes.now(self.clock.now())]

@@ -129,8 +129,7 @@ class Trader:
             assert isinstance(entry.data, BarBlock)  # noqa: S101 - the store sees to it
             self._block(entry.data, entry.at)
             return
-        # Most words are other strategies': what they say is not even read.
-        if isinstance(entry.data, dict) and entry.data.get("strategy", self.name) not in {self.name, ""}:
+        if self.ignores(entry):
             return
         match decode(entry):
             case Intent() as intent:
@@ -155,6 +154,10 @@ class Trader:
                 self.book.split(split)
             case WarmedUp() as warmed if self.name in warmed.strategies:
                 self._begin_anew(warmed.until)
+
+    def ignores(self, entry: DeskEntry) -> bool:
+        """Whether it is another strategy's word: what it says need not even be read."""
+        return isinstance(entry.data, dict) and entry.data.get("strategy", self.name) not in {self.name, ""}
 
     def _begin_anew(self, until: int) -> None:
         """The bars that follow, up to there, are the past: of the strategy's own length, and nothing is decided."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, NoReturn, TypeVar
 
-from actors.kernel.clock import chance
+from actors.kernel.clock import chance, io_sleep
 
 T = TypeVar("T")
 
@@ -119,6 +119,11 @@ def run_virtual(main: Callable[[], Coroutine[Any, Any, T]], seed: int = 0) -> T:
     """Run `main` to its end in virtual time, in the order of `seed`."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(seed)) as runner:
         return runner.run(main())
+
+
+async def nothing_left_to_do() -> None:
+    """Until all waits for something else or for a later time: until then a virtual clock stands."""
+    await io_sleep(0.001)
 
 
 def virtual_loops() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

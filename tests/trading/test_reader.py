@@ -14,7 +14,7 @@ from actors.store.desk_records import DeskEntry, NewDeskEntry, Parts
 from actors.store.driver import InlineDriver
 from actors.store.store import SqliteStore
 from actors.trading.reader import WAITING_MAX, DeskReader, desk_mailbox
-from tests.simulation.loop import run_virtual
+from tests.simulation.loop import nothing_left_to_do, run_virtual
 from tests.store.running import running
 
 QUESTION, ANSWER = 50, 51
@@ -68,9 +68,9 @@ async def at_work(reader: Answering, mailbox: "Mailbox[object] | None" = None) -
     await reader.start()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reader.run)
-        await anyio.wait_all_tasks_blocked()
+        await nothing_left_to_do()
         yield reader
-        await anyio.wait_all_tasks_blocked()
+        await nothing_left_to_do()
         tasks.cancel_scope.cancel()
     await reader.stop()
 
@@ -89,7 +89,7 @@ async def _a_burst(folder: Path) -> None:
         for number in range(2 * WAITING_MAX):
             await store.desk.append([question(number)])
             reader.mailbox.offer(object())
-        await anyio.wait_all_tasks_blocked()
+        await nothing_left_to_do()
         assert await answers_in(store) == [*range(2 * WAITING_MAX)]
 
 
@@ -107,7 +107,7 @@ async def _behind(folder: Path) -> None:
         assert reader.mailbox.meter.dropped["full"] == 50
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(reader.run)
-            await anyio.wait_all_tasks_blocked()
+            await nothing_left_to_do()
             tasks.cancel_scope.cancel()
         assert await answers_in(store) == [*range(WAITING_MAX + 50)]
 
@@ -141,9 +141,9 @@ async def _said_before(folder: Path) -> None:
         store.desk.follow(reader.mailbox)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(reader.run)
-            await anyio.wait_all_tasks_blocked()
+            await nothing_left_to_do()
             await store.desk.append([question(2)])
-            await anyio.wait_all_tasks_blocked()
+            await nothing_left_to_do()
             tasks.cancel_scope.cancel()
         assert await answers_in(store) == [1, 2]
 

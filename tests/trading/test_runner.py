@@ -22,7 +22,7 @@ from actors.trading.words import Decided, Funded
 from strategies.bars import Bars
 from strategies.base import Strategy
 from strategies.registry import load
-from tests.simulation.loop import run_virtual
+from tests.simulation.loop import nothing_left_to_do, run_virtual
 from tests.store.running import running
 from tests.strategies.market import random_bars
 from tests.trading.test_parity import blocks_of
@@ -49,9 +49,9 @@ async def working(
     await runner.start()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(runner.run)
-        await anyio.wait_all_tasks_blocked()
+        await nothing_left_to_do()
         yield runner
-        await anyio.wait_all_tasks_blocked()
+        await nothing_left_to_do()
         tasks.cancel_scope.cancel()
     await runner.stop()
 
@@ -59,7 +59,7 @@ async def working(
 async def show(store: SqliteStore, bars: Bars) -> None:
     for block in blocks_of(bars):
         await store.desk.append([block])
-        await anyio.wait_all_tasks_blocked()
+        await nothing_left_to_do()
 
 
 def signals_of(trader: Trader) -> bytes:
