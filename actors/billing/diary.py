@@ -39,12 +39,10 @@ class Diary:
 
     def observe(self, fact: Fact, now: int) -> None:
         """Take in one of the facts in `reads`, by their exact types: a repeated attempt is none."""
-        if fact.at < now - NEWS:
-            return
         if isinstance(fact, Arrival):
-            if (measure := COUNTED.get(fact.type)) is not None:
+            if (measure := COUNTED.get(fact.type)) is not None and fact.at >= now - NEWS:
                 self._count(measure, fact.at, now)
-        elif isinstance(fact, Attempt):
+        elif isinstance(fact, Attempt) and fact.at >= now - NEWS:
             self._count(PAID if fact.succeeded else DECLINED, fact.at, now)
             if fact.succeeded:
                 self.totals[f"{PAID}:{fact.currency}"] += fact.amount

@@ -164,11 +164,11 @@ class TenantWatch:
         found: list[Finding] = []
         for fact in facts:
             kind = type(fact)
-            if isinstance(fact, TRIED):
+            if kind in KEPT:
+                self.ledger.apply(fact, now)
+            elif isinstance(fact, TRIED):
                 kind = self.attempts.admit(fact, now)
                 due = min(due, self.attempts.due)
-            elif kind in KEPT:
-                self.ledger.apply(fact, now)
             if kind in Diary.reads:
                 self.diary.observe(fact, now)
             self.shown.add(kind)

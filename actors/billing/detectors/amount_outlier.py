@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import exp, log
 from typing import Any, ClassVar
 
@@ -35,27 +35,29 @@ class AmountOutlier(Detector):
         self._amounts: dict[str, Amounts] = {}  # by what and currency
         self._known: Recent[int] = Recent(LATE_US, REMEMBERED_MAX)  # what was refunded of a charge
 
-    def observe(self, fact: Attempt | ChargeState, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Attempt | ChargeState, now: int) -> Sequence[Finding]:
         """Judge it by those before it, then count it among them."""
         what, amount = "payment", fact.amount
         if isinstance(fact, ChargeState):
             known = self._known.get(fact.charge) or 0
             what, amount = "refund", fact.refunded - known
             if amount <= 0:
-                return
+                return ()
             self._known.put(fact.charge, fact.refunded, now)
         elif not fact.succeeded:
-            return
+            return ()
         of = f"{what} {fact.currency}"
         seen = self._amounts.get(of)
         if seen is None:
             if len(self._amounts) >= CURRENCIES_MAX:
-                return
+                return ()
             seen = self._amounts[of] = Amounts()
+        found: tuple[Finding, ...] = ()
         limit = seen.limit * FACTORS[self.rules.sensitivity]
         if seen.total >= AMOUNTS_MIN and amount > limit and fact.at >= now - LATE_US:
-            yield self._report(fact, what, amount, limit, seen)
+            found = (self._report(fact, what, amount, limit, seen),)
         seen.add(amount)
+        return found
 
     def _report(self, fact: Attempt | ChargeState, what: str, amount: int, limit: float, seen: "Amounts") -> Finding:
         median = round(seen.quantile(0.5))

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -29,11 +29,14 @@ class BillingPeriodDrift(LedgerDetector):
     signal = "billing_period_drift"
     reads: ClassVar = (InvoiceState,)
 
-    def observe(self, fact: InvoiceState, now: int) -> Iterator[Finding]:
+    def observe(self, fact: InvoiceState, now: int) -> Iterable[Finding]:
         """Compare with the bill before it, and where it comes late also with the one after."""
         record = self.ledger.records.get(fact.subscription)
-        if record is None or fact.reason not in CYCLE:
-            return
+        if record is None or fact.reason not in CYCLE or len(record.bills) < 2:
+            return ()
+        return self._compare_all(fact, record, now)
+
+    def _compare_all(self, fact: InvoiceState, record: Record, now: int) -> Iterator[Finding]:
         bills = [bill for bill in record.bills if bill.reason in CYCLE and bill.status not in ("void", "uncollectible")]
         for before, after in pairwise(bills):
             if fact.invoice in (before.invoice, after.invoice) and after.created > now - NEWS:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Detector, Finding
@@ -20,10 +20,10 @@ class NegativeInvoice(Detector):
     signal = "negative_invoice"
     reads: ClassVar = (InvoiceState,)
 
-    def observe(self, fact: InvoiceState, now: int) -> Iterator[Finding]:
+    def observe(self, fact: InvoiceState, now: int) -> Sequence[Finding]:
         """Look at its total."""
         if fact.total >= 0 or fact.status == "void" or fact.at < now - NEWS:
-            return
+            return ()
         credits_ = [line for line in fact.lines if line.amount < 0]
         prorated = bool(credits_) and all(line.proration for line in credits_)
         evidence: dict[str, Any] = {
@@ -41,7 +41,7 @@ class NegativeInvoice(Detector):
         total = format_money(fact.total, fact.currency)
         title = f"Invoice of {total} for the rest of a period" if prorated else f"Invoice of {total}"
         severity = Severity.INFO if prorated else Severity.WARNING
-        yield self.anomaly(fact.customer or fact.invoice, severity, fact.at, title, evidence, (fact.event,))
+        return (self.anomaly(fact.customer or fact.invoice, severity, fact.at, title, evidence, (fact.event,)),)
 
     def save(self) -> Any:
         """It remembers nothing."""

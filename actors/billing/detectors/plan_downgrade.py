@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import Finding, LedgerDetector
@@ -17,12 +17,12 @@ class PlanDowngrade(LedgerDetector):
     signal = "plan_downgrade"
     reads: ClassVar = (SubscriptionState,)
 
-    def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
+    def observe(self, fact: SubscriptionState, now: int) -> Sequence[Finding]:
         """Has it come to be worth less today?"""
-        if self.ledger.kinds(now)[Kind.CONTRACTION]:
-            for step in self.ledger.changes(fact.subscription, now):
-                if step.kind is Kind.CONTRACTION:
-                    yield self._report(fact, step)
+        if not self.ledger.kinds(now)[Kind.CONTRACTION]:
+            return ()
+        steps = self.ledger.changes(fact.subscription, now)
+        return [self._report(fact, step) for step in steps if step.kind is Kind.CONTRACTION]
 
     def _report(self, fact: SubscriptionState, step: Movement) -> Finding:
         record = self.ledger.records[fact.subscription]

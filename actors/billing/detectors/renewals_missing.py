@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
@@ -41,12 +41,12 @@ class RenewalsMissing(LedgerDetector):
         super().__init__(tenant, rules)
         self._open = False
 
-    def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
+    def observe(self, fact: SubscriptionState, now: int) -> Sequence[Finding]:
         """From the first subscription on there is something to expect."""
         del fact
         if self.due == NEVER:
             self.due = next_round(f"{self.tenant} {self.signal}", now)
-        return iter(())
+        return ()
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Lay what was due beside what came."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import NEVER, Detector, Finding, Rules
@@ -37,7 +37,7 @@ class RevenueDrop(Detector):
         self._began: int | None = None  # the first day
         self._reported = 0
 
-    def observe(self, fact: Attempt, now: int) -> Iterator[Finding]:
+    def observe(self, fact: Attempt, now: int) -> Sequence[Finding]:
         """Add it to its day."""
         if fact.succeeded:
             day, today = fact.at // DAY, now // DAY
@@ -48,7 +48,7 @@ class RevenueDrop(Detector):
                 sums[1] += 1
             if self.due == NEVER:
                 self._schedule(now)
-        return iter(())
+        return ()
 
     def _schedule(self, now: int) -> None:
         midnight = now // DAY * DAY

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
@@ -30,15 +30,15 @@ class SilentLapse(LedgerDetector):
         super().__init__(tenant, rules)
         self._told: dict[str, int] = {}  # subscription → the payment after which it lapsed
 
-    def observe(self, fact: SubscriptionState | InvoiceState, now: int) -> Iterator[Finding]:
+    def observe(self, fact: SubscriptionState | InvoiceState, now: int) -> Sequence[Finding]:
         """Has it been paid since, or ended?"""
         if self.due == NEVER:
             self.due = next_round(f"{self.tenant} {self.signal}", now)
-        if fact.subscription in self._told:
-            since = self.ledger.records[fact.subscription].unpaid_since
-            if since != self._told[fact.subscription]:
-                del self._told[fact.subscription]
-                yield Over(self.signal, fact.subscription)
+        told = self._told.get(fact.subscription)
+        if told is None or told == self.ledger.records[fact.subscription].unpaid_since:
+            return ()
+        del self._told[fact.subscription]
+        return (Over(self.signal, fact.subscription),)
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Look at each subscription."""

@@ -1,5 +1,6 @@
 """Exact sliding windows over counts per second of event time, whatever the order of arrival."""
 
+import sys
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
@@ -86,19 +87,21 @@ class Tally:
         first = bisect_left(seconds, max(second, now_s - span_s))
         left = bisect_left(seconds, seconds[first] - span_s) if first < len(seconds) else first
         total, failed = sum(totals[left:first]), sum(fails[left:first])
-        best: tuple[float, int, int, int, int] | None = None  # rate, total, failed, left, end
+        at_most = at_least if exactly else sys.maxsize
+        best, best_total, best_failed = None, 1, -1
         for end in range(first, bisect_right(seconds, second + span_s)):
             total += totals[end]
             failed += fails[end]
-            while seconds[left] < seconds[end] - span_s:
+            start = seconds[end] - span_s
+            while seconds[left] < start:
                 total -= totals[left]
                 failed -= fails[left]
                 left += 1
-            if total >= at_least and not (exactly and total > at_least):
-                rate = failed / total
-                if best is None or rate > best[0] or (rate == best[0] and total > best[1]):
-                    best = (rate, total, failed, left, end)
-        return best and Window(seconds[best[3]], seconds[best[4]], best[1], best[2])
+            if at_least <= total <= at_most:
+                more = failed * best_total - best_failed * total  # of two shares, without dividing thousands of times
+                if more > 0 or (not more and total > best_total):
+                    best, best_total, best_failed = (left, end), total, failed
+        return best and Window(seconds[best[0]], seconds[best[1]], best_total, best_failed)
 
     def _advance(self, second: int) -> None:
         """The latest window moves on to a new second, the last of the list."""
