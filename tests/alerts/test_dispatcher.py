@@ -1,39 +1,16 @@
 """From the outbox to a channel, in virtual time over the real store."""
 
-from collections.abc import Awaitable, Callable
-from itertools import pairwise
-from pathlib import Path
-
 import pytest
 
-from actors.alerts.channels.base import RateLimit, Refused, RetryLater, Sent
+from actors.alerts.channels.base import RateLimit, RetryLater, Sent
 from actors.alerts.dispatcher import DEADLINE_S
-from actors.alerts.pace import DAY
-from actors.kernel.clock import SECOND
 from actors.store.records import Delivery, Findings, Notification, Severity
-from tests.alerts.rig import FakeService, House, an_incident, fails_first, house
+from tests.alerts.conftest import Play
+from tests.alerts.rig import FakeService, House, an_incident, fails_first
 from tests.alerts.samples import HOUR, MINUTE, START, message
-from tests.simulation.loop import run_virtual
-
-Play = Callable[[House], Awaitable[None]]
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[[Play], None]:
-    """Run a scene in virtual time."""
-
-    def run(scene: Play) -> None:
-        async def main() -> None:
-            async with house(tmp_path) as place:
-                place.clock.now()
-                await scene(place)
-
-        run_virtual(main)
-
-    return run
-
-
-def test_what_is_pending_at_the_start_is_delivered(play: Callable[[Play], None]) -> None:
+def test_what_is_pending_at_the_start_is_delivered(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock)
         await place.enqueue(message("a"), message("b"))
@@ -45,7 +22,7 @@ def test_what_is_pending_at_the_start_is_delivered(play: Callable[[Play], None])
     play(scene)
 
 
-def test_a_wake_delivers_at_once(play: Callable[[Play], None]) -> None:
+def test_a_wake_delivers_at_once(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock)
         async with place.dispatching("ops", service) as dispatcher:
@@ -57,7 +34,7 @@ def test_a_wake_delivers_at_once(play: Callable[[Play], None]) -> None:
     play(scene)
 
 
-def test_what_is_held_back_goes_out_when_its_time_has_come_without_a_wake(play: Callable[[Play], None]) -> None:
+def test_what_is_held_back_goes_out_when_its_time_has_come_without_a_wake(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock)
         await place.enqueue(message("a", not_before=START + HOUR))
@@ -68,135 +45,7 @@ def test_what_is_held_back_goes_out_when_its_time_has_come_without_a_wake(play: 
     play(scene)
 
 
-def test_retries_double_and_then_it_is_delivered_under_the_same_key(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, fails_first(5))
-        await place.enqueue(message("a"))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(120)
-        gaps = [later - earlier for earlier, later in pairwise(service.times)]
-        assert {notification.key for _, notification, _ in service.attempts} == {"a"}
-        assert all(0.75 * 2**n <= gap <= 1.26 * 2**n for n, gap in enumerate(gaps)), gaps
-        assert service.got == ["a"]
-
-    play(scene)
-
-
-def test_the_time_a_service_asks_for_is_kept(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, fails_first(1, "HTTP 429", after=90))
-        await place.enqueue(message("a"), message("b"))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(300)
-        assert service.times[1] >= 90
-        assert service.got == ["a", "b"]
-
-    play(scene)
-
-
-def test_a_service_that_asks_for_ages_is_told_at_once_and_asked_again_within_the_hour(
-    play: Callable[[Play], None],
-) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, fails_first(1, "HTTP 429", after=1e20))
-        await place.enqueue(message("a"))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(60)
-            (alarm,) = await place.alarms()
-            assert (alarm.data["signal"], alarm.data["scope"]) == ("channel_failed", "ops")
-            await place.clock.sleep(3700)
-        assert service.got == ["a"]
-
-    play(scene)
-
-
-def test_the_time_a_service_asks_for_is_kept_also_when_it_took_some_messages_first(
-    play: Callable[[Play], None],
-) -> None:
-    taken: list[str] = []
-
-    def two_and_then_wait(notification: Notification) -> Sent | RetryLater:
-        if len(taken) == 2:
-            taken.append("")
-            return RetryLater("HTTP 429", after=90)
-        taken.append(notification.key)
-        return Sent()
-
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, two_and_then_wait)
-        await place.enqueue(*(message(f"m{n}") for n in range(5)))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(300)
-        assert service.times[2] < 1
-        assert service.times[3] >= 90
-        assert len(service.got) == 5
-
-    play(scene)
-
-
-def test_the_time_a_service_asks_for_is_kept_also_through_a_restart(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, fails_first(1, "HTTP 429", after=90))
-        await place.enqueue(message("a"))
-        for seconds in (10, 300):
-            async with place.dispatching("ops", service):
-                await place.clock.sleep(seconds)
-        assert service.times[1] >= 90
-
-    play(scene)
-
-
-def test_what_was_gathered_stays_together_through_its_retries(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, fails_first(4), for_people=True)
-        await place.enqueue(*(message(f"m{n}") for n in range(20)))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(300)
-        assert [len(n.payload["evidence"]["incidents"]) for _, n, _ in service.attempts] == [20] * 5
-
-    play(scene)
-
-
-def test_what_is_refused_is_marked_failed_and_not_tried_again(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, lambda n: Refused("HTTP 400") if n.key == "a" else Sent())
-        await place.enqueue(message("a"), message("b"))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(3600)
-        assert len(service.attempts) == 2
-        assert await place.counts() == {"delivered": 1, "pending": 0, "failed": 1}
-
-    play(scene)
-
-
-def test_after_a_day_of_failures_it_is_marked_failed(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, fails_first(10_000))
-        await place.enqueue(*(message(f"m{n}") for n in range(20)))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(20 * 3600)
-            assert (await place.counts())["failed"] == 0
-            await place.clock.sleep(10 * 3600)
-        assert await place.counts() == {"delivered": 0, "pending": 0, "failed": 20}
-        assert len(service.attempts) < 200
-
-    play(scene)
-
-
-def test_one_message_that_always_fails_does_not_hold_up_the_others(play: Callable[[Play], None]) -> None:
-    async def scene(place: House) -> None:
-        service = FakeService(place.clock, lambda n: RetryLater("HTTP 500") if n.key == "bad" else Sent())
-        await place.enqueue(message("bad"), *(message(f"m{n}") for n in range(20)))
-        async with place.dispatching("ops", service):
-            await place.clock.sleep(10)
-            assert len(service.got) == 20
-            await place.clock.sleep(2 * DAY / SECOND)
-        assert await place.counts() == {"delivered": 20, "pending": 0, "failed": 1}
-
-    play(scene)
-
-
-def test_the_end_of_an_incident_never_overtakes_its_opening(play: Callable[[Play], None]) -> None:
+def test_the_end_of_an_incident_never_overtakes_its_opening(play: Play) -> None:
     """Not even when the opening is being retried and the daemon was restarted meanwhile."""
 
     async def scene(place: House) -> None:
@@ -215,7 +64,7 @@ def test_the_end_of_an_incident_never_overtakes_its_opening(play: Callable[[Play
     play(scene)
 
 
-def test_messages_of_one_incident_are_never_under_way_at_the_same_time(play: Callable[[Play], None]) -> None:
+def test_messages_of_one_incident_are_never_under_way_at_the_same_time(play: Play) -> None:
     async def scene(place: House) -> None:
         once = fails_first(1)
         service = FakeService(place.clock, lambda n: once(n) if n.key == "open" else Sent(), abreast=4, takes_s=1)
@@ -230,7 +79,7 @@ def test_messages_of_one_incident_are_never_under_way_at_the_same_time(play: Cal
 
 
 def test_people_who_were_not_told_of_the_opening_read_the_newest_state_as_the_opening(
-    play: Callable[[Play], None],
+    play: Play,
 ) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, for_people=True)
@@ -245,7 +94,7 @@ def test_people_who_were_not_told_of_the_opening_read_the_newest_state_as_the_op
     play(scene)
 
 
-def test_what_was_overtaken_by_worse_news_is_not_sent_later(play: Callable[[Play], None]) -> None:
+def test_what_was_overtaken_by_worse_news_is_not_sent_later(play: Play) -> None:
     """Held by quiet hours as a warning, opened as critical meanwhile: the stale warning is settled, unsent."""
 
     async def scene(place: House) -> None:
@@ -262,7 +111,7 @@ def test_what_was_overtaken_by_worse_news_is_not_sent_later(play: Callable[[Play
     play(scene)
 
 
-def test_what_follows_a_message_knows_it_also_after_a_restart(play: Callable[[Play], None]) -> None:
+def test_what_follows_a_message_knows_it_also_after_a_restart(play: Play) -> None:
     """As what the service knows the first message about an incident stands in the outbox, not in memory."""
 
     async def scene(place: House) -> None:
@@ -279,7 +128,7 @@ def test_what_follows_a_message_knows_it_also_after_a_restart(play: Callable[[Pl
     play(scene)
 
 
-def test_a_message_about_many_incidents_is_the_first_of_none(play: Callable[[Play], None]) -> None:
+def test_a_message_about_many_incidents_is_the_first_of_none(play: Play) -> None:
     """Else the end of one would overwrite what was said of all."""
 
     async def scene(place: House) -> None:
@@ -294,7 +143,7 @@ def test_a_message_about_many_incidents_is_the_first_of_none(play: Callable[[Pla
     play(scene)
 
 
-def test_a_channel_that_hangs_changes_nothing_on_another(play: Callable[[Play], None]) -> None:
+def test_a_channel_that_hangs_changes_nothing_on_another(play: Play) -> None:
     async def scene(place: House) -> None:
         hanging, healthy = FakeService(place.clock, hangs=True), FakeService(place.clock)
         async with place.dispatching("slow", hanging) as slow, place.dispatching("ops", healthy) as ops:
@@ -307,7 +156,7 @@ def test_a_channel_that_hangs_changes_nothing_on_another(play: Callable[[Play], 
     play(scene)
 
 
-def test_the_rate_limit_is_kept(play: Callable[[Play], None]) -> None:
+def test_the_rate_limit_is_kept(play: Play) -> None:
     """A burst of 5, then one every 2 s."""
 
     async def scene(place: House) -> None:
@@ -320,7 +169,7 @@ def test_the_rate_limit_is_kept(play: Callable[[Play], None]) -> None:
     play(scene)
 
 
-def test_people_get_many_incidents_of_one_signal_as_one_message(play: Callable[[Play], None]) -> None:
+def test_people_get_many_incidents_of_one_signal_as_one_message(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, for_people=True)
         await place.enqueue(*(message(f"m{n}") for n in range(47)), message("x", signal="refund_spike"))
@@ -336,7 +185,7 @@ def test_people_get_many_incidents_of_one_signal_as_one_message(play: Callable[[
     play(scene)
 
 
-def test_several_tenants_at_once_are_one_message_that_asks_about_stripe(play: Callable[[Play], None]) -> None:
+def test_several_tenants_at_once_are_one_message_that_asks_about_stripe(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, for_people=True)
         await place.enqueue(*(message(f"m{n}", tenant=f"tenant{n}") for n in range(6)))
@@ -348,7 +197,7 @@ def test_several_tenants_at_once_are_one_message_that_asks_about_stripe(play: Ca
     play(scene)
 
 
-def test_of_an_incident_that_opened_and_ended_while_held_people_read_only_the_end(play: Callable[[Play], None]) -> None:
+def test_of_an_incident_that_opened_and_ended_while_held_people_read_only_the_end(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, for_people=True)
         await place.enqueue(
@@ -362,7 +211,7 @@ def test_of_an_incident_that_opened_and_ended_while_held_people_read_only_the_en
     play(scene)
 
 
-def test_a_lasting_failure_is_told_in_the_log_and_so_is_its_end(play: Callable[[Play], None]) -> None:
+def test_a_lasting_failure_is_told_in_the_log_and_so_is_its_end(play: Play) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, fails_first(4))
         await place.enqueue(message("a"))
@@ -377,7 +226,7 @@ def test_a_lasting_failure_is_told_in_the_log_and_so_is_its_end(play: Callable[[
     play(scene)
 
 
-def test_a_passing_failure_is_not_told(play: Callable[[Play], None]) -> None:
+def test_a_passing_failure_is_not_told(play: Play) -> None:
     async def scene(place: House) -> None:
         async with place.dispatching("ops", FakeService(place.clock, fails_first(2))):
             await place.enqueue(message("a"))
@@ -387,7 +236,7 @@ def test_a_passing_failure_is_not_told(play: Callable[[Play], None]) -> None:
     play(scene)
 
 
-def test_a_failure_told_before_a_restart_ends_with_the_first_success_after_it(play: Callable[[Play], None]) -> None:
+def test_a_failure_told_before_a_restart_ends_with_the_first_success_after_it(play: Play) -> None:
     async def scene(place: House) -> None:
         await place.store.commit_findings(Findings(cursor=0, incidents=(an_incident("inc_1"),)))
         await place.enqueue(message("a"))
@@ -398,7 +247,7 @@ def test_a_failure_told_before_a_restart_ends_with_the_first_success_after_it(pl
     play(scene)
 
 
-def test_a_fault_of_ours_in_one_message_does_not_stop_the_channel(play: Callable[[Play], None]) -> None:
+def test_a_fault_of_ours_in_one_message_does_not_stop_the_channel(play: Play) -> None:
     def behave(notification: Notification) -> Sent:
         if notification.key == "bad":
             raise KeyError("title")
@@ -417,7 +266,7 @@ def test_a_fault_of_ours_in_one_message_does_not_stop_the_channel(play: Callable
 
 
 def test_an_attempt_cut_short_by_a_stop_is_made_again_under_its_key(
-    play: Callable[[Play], None],
+    play: Play,
 ) -> None:
     async def scene(place: House) -> None:
         service = FakeService(place.clock, hangs=True)

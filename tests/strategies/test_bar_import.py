@@ -1,82 +1,20 @@
 """What may come into the store: every gate keeps something out that hardly differs from what passes."""
 
-import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from config.errors import BadInput, UserError
-from strategies.adjustments import Action
-from strategies.bar_columns import NO_BARS, Series
+from strategies.bar_columns import NO_BARS
 from strategies.bar_files import read_bars
-from strategies.bar_import import Imported, Refused, import_actions, import_bars
+from strategies.bar_import import Imported, Refused, import_bars
 from strategies.bar_store import BarStore, Source
 from strategies.bars import COLUMNS
 from strategies.sessions import DAY, HOUR, MINUTE, sessions_between
 from strategies.stored_bars import read_store
-
-DAYS = sessions_between(np.datetime64("2024"), np.datetime64("2024")).dates
-HEADER = "symbol,time,open,high,low,close,volume"
-Row = tuple[str, str, float]
-
-
-def walk(symbol: str = "A", days: int = 40, seed: int = 0) -> list[Row]:
-    """A close for each of the year's first sessions, no two steps alike."""
-    closes = 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.02, days)))
-    return [(symbol, str(day), round(float(close), 2)) for day, close in zip(DAYS, closes, strict=False)]
-
-
-def write(path: Path, rows: Sequence[Row]) -> Path:
-    lines = [f"{symbol},{day},{close:.4f},{close:.4f},{close:.4f},{close:.4f},1000" for symbol, day, close in rows]
-    path.write_text("\n".join((HEADER, *lines, "")))
-    return path
-
-
-def load(
-    folder: Path,
-    rows: Sequence[Row],
-    *,
-    name: str = "bars.csv",
-    feed: str = "file",
-    timeframe: int | None = None,
-    actions: Sequence[Action] = (),
-    accept: Sequence[str] = (),
-    progress: Callable[[str], None] = lambda _: None,
-) -> Imported:
-    return import_bars(
-        BarStore(folder / "store"),
-        write(folder / name, rows),
-        feed=feed,
-        timeframe=timeframe,
-        actions=actions,
-        accept=accept,
-        at="2024-06-01T00:00:00Z",
-        by="ada",
-        progress=progress,
-    )
-
-
-def refused(
-    folder: Path,
-    rows: Sequence[Row],
-    *,
-    feed: str = "file",
-    timeframe: int | None = None,
-    actions: Sequence[Action] = (),
-) -> list[str]:
-    """What the gates said, without the folder; nothing has changed."""
-    store = BarStore(folder / "store")
-    before = store.manifest()
-    with pytest.raises(Refused) as caught:
-        load(folder, rows, feed=feed, timeframe=timeframe, actions=actions)
-    assert store.manifest() == before
-    return [line.removeprefix(f"{folder}/bars.csv:") for line in caught.value.lines]
-
-
-def stored(folder: Path, symbol: str = "A", feed: str = "file") -> Series:
-    return BarStore(folder / "store").opened(feed, DAY).series(symbol)
+from tests.strategies.importing import DAYS, HEADER, load, refused, stored, walk, write
 
 
 def test_what_comes_in_is_what_a_backtest_reads_from_the_file_to_the_bit(tmp_path: Path) -> None:
@@ -161,83 +99,6 @@ def test_dates_a_session_late_are_seen_beside_another_feed(tmp_path: Path) -> No
     load(tmp_path, nearby, feed="iex")
 
 
-def test_a_jump_stays_out_unless_a_split_of_that_day_and_size_explains_it(tmp_path: Path) -> None:
-    rows = walk()
-    split = [*rows[:20], *((symbol, day, round(close / 4, 2)) for symbol, day, close in rows[20:])]
-    [said] = refused(tmp_path, split)
-    assert said.startswith("22: jump: A goes from ")
-    assert said.endswith("and no split is known (--actions FILE)")
-    day = dt.date.fromisoformat(rows[20][1])
-    assert refused(tmp_path, split, actions=[Action("B", day, 4.0)]) == [said]
-    [wrong] = refused(tmp_path, split, actions=[Action("A", day, 2.0)])
-    assert wrong.endswith(" over a split of 2: is it wrong, or are these adjusted?")
-    late = refused(tmp_path, split, actions=[Action("A", day + dt.timedelta(days=1), 4.0)])
-    assert late[0] == said
-    assert " over a split of 4: " in late[1]
-    known = Action("A", day, 4.0)
-    assert load(tmp_path, split, actions=[known]).actions == 1
-    assert BarStore(tmp_path / "store").actions() == [known]
-    load(tmp_path, split, actions=[known])
-
-
-def test_prices_that_are_adjusted_already_stay_out_beside_their_split(tmp_path: Path) -> None:
-    """They would be divided once more, on read."""
-    rows = walk()
-    day = dt.date.fromisoformat(rows[20][1])
-    [said] = refused(tmp_path, rows, actions=[Action("A", day, 4.0)])
-    assert said.startswith("22: jump: A goes from ")
-    assert said.endswith(" over a split of 4: is it wrong, or are these adjusted?")
-    load(tmp_path, rows[20:], actions=[Action("A", day, 4.0)])
-    [said] = refused(tmp_path, rows[:20])
-    assert said.startswith("21: jump: A goes from ")
-
-
-def test_a_day_that_is_nearly_half_as_much_again_passes(tmp_path: Path) -> None:
-    rows = walk(days=2)
-    load(tmp_path, [rows[0], ("A", rows[1][1], rows[0][2] * 1.49)])
-    assert refused(tmp_path, [rows[0], ("A", rows[1][1], rows[0][2] * 1.5)])[0].startswith("3: jump: A goes")
-
-
-def test_a_jump_from_the_last_bar_of_the_store_is_seen(tmp_path: Path) -> None:
-    rows = walk()
-    load(tmp_path, rows[:20])
-    later = [(symbol, day, close / 4) for symbol, day, close in rows[20:]]
-    assert refused(tmp_path, later)[0].startswith("2: jump: A goes from")
-    load(tmp_path, rows[20:])
-
-
-def test_a_jump_and_a_gap_before_the_first_bar_of_the_store_are_seen(tmp_path: Path) -> None:
-    rows = walk()
-    load(tmp_path, rows[20:])
-    earlier = [(symbol, day, close * 4) for symbol, day, close in rows[:20]]
-    assert refused(tmp_path, earlier)[0].startswith("21: jump: A goes from")
-    assert refused(tmp_path, rows[:18]) == [f"19: gap: 2 sessions have no bar of A after {rows[17][1]}"]
-    load(tmp_path, rows[:20])
-
-
-def test_what_the_store_has_between_two_new_bars_is_no_gap(tmp_path: Path) -> None:
-    rows = walk()
-    load(tmp_path, rows[10:20])
-    load(tmp_path, [*rows[:10], *rows[20:]])
-    assert len(stored(tmp_path)) == 40
-
-
-def test_a_session_without_a_bar_is_a_gap_and_a_holiday_is_none(tmp_path: Path) -> None:
-    """The 40 days have Martin Luther King's day and Washington's birthday among them."""
-    rows = walk()
-    assert refused(tmp_path, [*rows[:10], *rows[13:]]) == [f"12: gap: 3 sessions have no bar of A after {rows[9][1]}"]
-    assert refused(tmp_path, [*rows[:10], *rows[11:]]) == [f"12: gap: 1 session has no bar of A after {rows[9][1]}"]
-    load(tmp_path, rows)
-
-
-def test_a_gap_between_the_store_and_what_comes_is_seen(tmp_path: Path) -> None:
-    rows = walk()
-    load(tmp_path, rows[:10])
-    assert refused(tmp_path, rows[11:]) == [f"2: gap: 1 session has no bar of A after {rows[9][1]}"]
-    load(tmp_path, rows[10:])
-    assert len(stored(tmp_path)) == 40
-
-
 def test_other_numbers_for_a_stored_bar_stay_out_and_the_same_bars_again_change_nothing(tmp_path: Path) -> None:
     rows = walk()
     load(tmp_path, rows)
@@ -308,38 +169,6 @@ def test_bars_are_not_let_in_beside_others_than_they_were_compared_with(tmp_path
         load(tmp_path, other, progress=meanwhile)
     assert stored(tmp_path).close[0] == round(rows[0][2] * 10_000)
     assert " changed: " in refused(tmp_path, other)[0]
-
-
-def test_another_split_for_the_same_day_stays_out(tmp_path: Path) -> None:
-    store, file = BarStore(tmp_path), tmp_path / "actions.csv"
-    old, new = (Action("A", dt.date(2024, 1, 5), split) for split in (4.0, 5.0))
-    for _ in range(2):
-        import_actions(store, file, [old], accept=[], at="", by="")
-    with pytest.raises(Refused) as caught:
-        import_actions(store, file, [new], accept=[], at="", by="")
-    assert caught.value.lines == ["A 2024-01-05: changed: the store has split 4, dividend 0"]
-    import_actions(store, file, [new], accept=["changed"], at="2024-06-01T00:00:00Z", by="ada")
-    assert store.actions() == [new]
-    assert store.manifest().sources == (
-        Source(str(file), "2024-06-01T00:00:00Z", "ada", {"changed": caught.value.lines}),
-    )
-
-
-def test_a_split_stays_out_of_which_the_prices_of_the_store_know_nothing(tmp_path: Path) -> None:
-    rows, store = walk(), BarStore(tmp_path / "store")
-    load(tmp_path, rows)
-    split = Action("A", dt.date.fromisoformat(rows[20][1]), 4.0)
-    with pytest.raises(Refused, match=r"--accept jump$") as caught:
-        import_actions(store, tmp_path / "actions.csv", [split], accept=[], at="", by="")
-    with pytest.raises(Refused) as beside:
-        load(tmp_path, walk("B", seed=1), actions=[split])
-    assert beside.value.lines == caught.value.lines
-    said = (
-        f"A {split.date}: jump: the store's 1d of file go from {rows[19][2]:g} to {rows[20][2]:g} over a split of 4: "
-    )
-    assert caught.value.lines[0].startswith(said)
-    others = [Action("A", split.date, 1.2), Action("A", dt.date(2020, 1, 2), 4.0), Action("Z", split.date, 4.0)]
-    import_actions(store, tmp_path / "actions.csv", others, accept=[], at="", by="")
 
 
 def test_who_was_waved_through_is_written_down_with_who_did_it(tmp_path: Path) -> None:
