@@ -1,5 +1,7 @@
 """What is wrong with the settings for Alpaca is said in one line each, before anything depends on it."""
 
+import re
+
 import pytest
 
 from actors.kernel.clock import Clock, WallClock
@@ -52,6 +54,17 @@ async def test_a_clock_that_is_not_the_exchanges_is_told_and_may_pass() -> None:
         [line] = await said(world, clock=WallClock())
     assert line.startswith("trading: this machine's clock is ")
     assert line.endswith(" s ahead of the exchange's: bars come too late to trade on; set it")
+
+
+async def test_a_calendar_that_is_not_the_published_one_is_told_and_may_pass() -> None:
+    """Whose clock it is does not matter: the days are those around the exchange's time."""
+    async with over_alpaca(FaultPlan(["half-day"])) as world:
+        [line] = await said(world, clock=WallClock())
+    assert re.fullmatch(
+        r"trading: the broker's calendar has 20\d\d-\d\d-\d\d from 09:30 to 13:00, the published hours "
+        r"from 09:30 to 16:00, and \d more days; the broker's holds",
+        line,
+    )
 
 
 async def test_a_host_that_cannot_be_reached_is_named_with_its_key(unused_tcp_port: int) -> None:

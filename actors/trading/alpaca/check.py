@@ -1,12 +1,15 @@
 """What is wrong with the settings for Alpaca, found out by asking it, before anything depends on it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from actors.kernel.clock import SECOND, Clock, ScaledClock, monotonic
 from actors.trading.alpaca.broker import AlpacaBroker
 from actors.trading.alpaca.market import AlpacaMarket
-from actors.trading.ports import Refused, Unreachable
+from actors.trading.hours import AHEAD_DAYS, date_of, sessions_by_rule
+from actors.trading.ports import Refused, Session, Unreachable
+from strategies.sessions import NEW_YORK
 
 LIVE_KEYS, PAPER_KEYS = "AK", "PK"
 """How their ids begin."""
@@ -46,7 +49,7 @@ async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collecti
         says = f"{error}; check the address and the network"
         return [Problem("trading.base_url", says, passing=broker.host.is_alpacas)]
     found = [Problem("trading.key_id", "the account is blocked; Alpaca says why")] if account.blocked else []
-    return found + await _of_the_market(market, symbols) + await _of_the_time(broker, clock)
+    return [*found, *await _of_the_market(market, symbols), *await _of_the_time(broker, market, clock)]
 
 
 async def clock_there(broker: AlpacaBroker, ours: Clock) -> Clock:
@@ -64,19 +67,39 @@ async def clock_there(broker: AlpacaBroker, ours: Clock) -> Clock:
     return there
 
 
-async def _of_the_time(broker: AlpacaBroker, clock: Clock) -> list[Problem]:
-    if not broker.host.is_alpacas:
-        return []  # it may have a time of its own, and the desk lives by that
+async def _of_the_time(broker: AlpacaBroker, market: AlpacaMarket, clock: Clock) -> list[Problem]:
     try:
-        there = await clock_there(broker, clock)
+        now = (await clock_there(broker, clock)).now()
+        first, last = date_of(now), date_of(now, AHEAD_DAYS)
+        sessions = await market.sessions(first, last)
     except (Refused, Unreachable):
-        return []  # it has just answered; what is wrong now is not the clock
-    ahead_s = (clock.now() - there.now()) / SECOND
-    if abs(ahead_s) <= DRIFT_S:
-        return []
+        return []  # it has just answered; what is wrong now is neither the clock nor the calendar
+    differing = _of_the_calendar(sessions, sessions_by_rule(first, last))
+    ahead_s = (clock.now() - now) / SECOND
+    # An exchange of one's own may have a time of its own, and the desk lives by that.
+    if abs(ahead_s) <= DRIFT_S or not broker.host.is_alpacas:
+        return differing
     way = "ahead of" if ahead_s > 0 else "behind"
     says = f"this machine's clock is {abs(ahead_s):,.0f} s {way} the exchange's: bars come too late to trade on; set it"
+    return [*differing, Problem("trading", says, passing=True)]
+
+
+def _of_the_calendar(theirs: Sequence[Session], published: Sequence[Session]) -> list[Problem]:
+    said, expected = ({one.date: _hours(one) for one in several} for several in (theirs, published))
+    differing = sorted(day for day in said.keys() | expected.keys() if said.get(day) != expected.get(day))
+    if not differing:
+        return []
+    first, *others = differing
+    says = (
+        f"the broker's calendar has {first} {said.get(first, 'closed')}, the published hours "
+        f"{expected.get(first, 'closed')}{f', and {len(others)} more days' if others else ''}; the broker's holds"
+    )
     return [Problem("trading", says, passing=True)]
+
+
+def _hours(session: Session) -> str:
+    opens, closes = (datetime.fromtimestamp(at / SECOND, NEW_YORK) for at in (session.open, session.close))
+    return f"from {opens:%H:%M} to {closes:%H:%M}"
 
 
 async def _of_the_market(market: AlpacaMarket, symbols: Collection[str]) -> list[Problem]:
