@@ -71,7 +71,7 @@ class Cusum(NamedTuple):
     def idle(self, expected: float, until: int) -> "Cusum":
         """After nothing came up to bin `until`, where so many were expected."""
         w = self.w - (self.ratio - 1) * expected
-        if w <= 0 or (self.alarmed and until - self.last > ALARM_GAP_BINS):
+        if w <= 0 or (self.alarmed and until - self.last >= ALARM_GAP_BINS):
             return Cusum.at_rest(self.ratio)
         return self._replace(w=w, expected=self.expected + expected)
 
@@ -85,7 +85,7 @@ class Cusum(NamedTuple):
         for at, gap, usual, events, marked in steps:
             w -= slope * gap
             expected += gap
-            if w <= 0 or (alarmed and at - last > ALARM_GAP_BINS):
+            if w <= 0 or (alarmed and at - last >= ALARM_GAP_BINS):
                 alarmed, total, expected, total_marked, w = False, 0, 0.0, 0, 0.0
             if not total:
                 since = at
@@ -225,6 +225,42 @@ class Surges:
         self._sums = [Cusum(*saved) for saved in sums]
 
 
+class Suspicion(NamedTuple):
+    """One alternative: W, and what was tried since it was last 0; bins are those of the first try and last failure."""
+
+    w: float
+    tried: int
+    failed: int
+    since: int
+    last: int
+    alarmed: bool
+
+    @classmethod
+    def none(cls) -> "Suspicion":
+        """Nothing speaks for the alternative."""
+        return cls(0.0, 0, 0, 0, 0, alarmed=False)
+
+    def after(self, steps: Iterable[tuple[int, list[int]]], odds: float, usual: float, limit: float) -> "Suspicion":
+        """After these bins, each with what was tried and failed in it."""
+        w, all_tried, all_failed, since, last, alarmed = self
+        unusual = odds * usual / (1 - usual + odds * usual)
+        loss, gain = log(unusual / usual), log((1 - unusual) / (1 - usual))
+        for at, (tried, failed) in steps:
+            if alarmed and at - last >= ALARM_GAP_BINS:
+                w, all_tried, all_failed, since, alarmed = 0.0, 0, 0, 0, False
+            w += failed * loss + (tried - failed) * gain
+            if w <= 0:
+                w, all_tried, all_failed, since, alarmed = 0.0, 0, 0, 0, False
+                continue
+            w = min(w, SHARE_SCORE_MAX)
+            all_tried += tried
+            all_failed += failed
+            since = since or at
+            last = at if failed else last
+            alarmed = alarmed or (w > limit and all_failed >= FAILED_MIN)
+        return Suspicion(w, all_tried, all_failed, since, last, alarmed)
+
+
 class Share:
     """Of what is tried, how much fails: a Beta belief with forgetting, and its CUSUMs at 2.5, 5 and 10 times the odds.
 
@@ -241,7 +277,7 @@ class Share:
         self._succeeded = (1 - prior) * weight
         self._bins: dict[int, list[int]] = {}  # tried, failed
         self._settled = 0
-        self._sums: list[list[float]] = [[0.0, 0, 0, 0] for _ in ODDS]  # W; tried, failed and first bin since it was 0
+        self._sums = [Suspicion.none()] * len(ODDS)
         self.learnt = 0  # attempts
 
     @property
@@ -256,7 +292,7 @@ class Share:
         mean = self._failed / total
         return min(0.5, mean + sqrt(mean * (1 - mean) / (total + 1)))
 
-    def add(self, second: int, *, failed: bool) -> bool:
+    def add(self, second: int, limit: float, *, failed: bool) -> bool:
         """Count one; False where it came too late."""
         at = second // BIN_S
         if not self._settled:
@@ -264,7 +300,7 @@ class Share:
         if at < self._settled:
             return False
         if at - WINDOW_BINS > self._settled:
-            self._settle(at - WINDOW_BINS)
+            self._settle(at - WINDOW_BINS, limit)
         held = self._bins.setdefault(at, [0, 0])
         held[0] += 1
         held[1] += failed
@@ -279,18 +315,18 @@ class Share:
         steps = sorted(self._bins.items())
         until = (steps[-1][0] + 1) * BIN_S
         for odds, settled in zip(ODDS, self._sums, strict=True):
-            w, tried, failed, since = summed(settled, steps, odds, usual)
-            if failed >= FAILED_MIN and (best is None or w / limit > best.score):
-                best = Surge(w / limit, int(tried), int(failed), tried * usual, int(since) * BIN_S, until)
+            now = settled.after(steps, odds, usual, limit)
+            if now.failed >= FAILED_MIN and (best is None or now.w / limit > best.score):
+                best = Surge(now.w / limit, now.tried, now.failed, now.tried * usual, now.since * BIN_S, until)
         return best
 
-    def _settle(self, to: int) -> None:
+    def _settle(self, to: int, limit: float) -> None:
         usual = self.usual
         for at in sorted(self._bins):
             if at < to:
                 tried, failed = self._bins.pop(at)
                 step = [(at, [tried, failed])]
-                self._sums = [summed(total, step, odds, usual) for odds, total in zip(ODDS, self._sums, strict=True)]
+                self._sums = [one.after(step, odds, usual, limit) for odds, one in zip(ODDS, self._sums, strict=True)]
                 self.learnt += tried
                 self._failed += min(float(failed), 3 * usual * tried + 1)
                 self._succeeded += tried - failed
@@ -306,22 +342,6 @@ class Share:
 
     def load(self, state: list[Any]) -> None:
         """What `save` gave."""
-        self._failed, self._succeeded, bins, self._settled, self._sums, self.learnt = state
+        self._failed, self._succeeded, bins, self._settled, sums, self.learnt = state
         self._bins = {at: held for at, *held in bins}
-
-
-def summed(total: list[float], steps: Iterable[tuple[int, list[int]]], odds: float, usual: float) -> list[float]:
-    """A Bernoulli CUSUM (W, tried, failed, first bin) after these bins, each with what was tried and failed in it."""
-    w, all_tried, all_failed, since = total
-    unusual = odds * usual / (1 - usual + odds * usual)
-    loss, gain = log(unusual / usual), log((1 - unusual) / (1 - usual))
-    for at, (tried, failed) in steps:
-        w += failed * loss + (tried - failed) * gain
-        if w <= 0:
-            w, all_tried, all_failed, since = 0.0, 0, 0, 0
-            continue
-        w = min(w, SHARE_SCORE_MAX)
-        all_tried += tried
-        all_failed += failed
-        since = since or at
-    return [w, all_tried, all_failed, since]
+        self._sums = [Suspicion(*saved) for saved in sums]

@@ -57,7 +57,7 @@ def test_a_share_goes_on_from_a_snapshot_and_is_a_share(steps: list[tuple[int, b
         if number == cut:
             resumed = Share(0.1, 40)
             resumed.load(again(whole.save()))
-        assert whole.add(at, failed=failed) == resumed.add(at, failed=failed)
+        assert whole.add(at, 8.0, failed=failed) == resumed.add(at, 8.0, failed=failed)
         assert whole.strongest(8.0) == resumed.strongest(8.0)
         assert 0 < whole.usual <= 0.5
         assert all(total[0] >= 0 for total in whole._sums)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from actors.billing.detectors.tally import Tally
 from actors.kernel.clock import SECOND
-from actors.store.records import Severity
+from actors.store.records import Severity, State
 from tests.billing.history import DAY, lived, payments
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, charge, event, intent_of, invoice_of
@@ -205,6 +205,16 @@ def test_ten_times_the_payments_at_the_usual_share_are_good_news(usual: dict[Any
         *(charge(7 * DAY + 60 * number, failed=number % 10 == 0, customer=f"cus_{number}") for number in range(300))
     )
     assert night.incidents() == []
+
+
+def test_when_a_wave_is_over_the_usual_declines_open_nothing_again(usual: dict[Any, Any]) -> None:
+    night = after(usual)
+    wave = [charge(7 * DAY + 60 * number, failed=True, customer=f"cus_w{number}") for number in range(60)]
+    usual_day = [charge(7 * DAY + 7200 + 1800 * n, failed=n % 10 == 0, customer=f"cus_{n}") for n in range(48)]
+    night.deliver(*wave, *usual_day)
+    for signal in ("decline_spike", "card_testing"):
+        (incident,) = night.incidents(signal)
+        assert incident.state is State.RESOLVED
 
 
 def test_a_low_sensitivity_needs_more_and_a_high_one_less(usual: dict[Any, Any]) -> None:

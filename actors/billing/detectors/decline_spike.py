@@ -31,7 +31,7 @@ class DeclineSpike(Detector):
     """
 
     signal = "decline_spike"
-    version = 3
+    version = 4
     reads: ClassVar = (Attempt,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -103,10 +103,9 @@ class DeclineSpike(Detector):
         payer = fact.customer or fact.payer
         if not fact.succeeded and payer and not self._decliners.first(payer, now):
             return None
-        in_time = self._share.add(fact.at // SECOND, failed=not fact.succeeded) and now - fact.at < IN_TIME_US
-        return (
-            self._share.strongest(SHARE_THRESHOLDS[self.rules.sensitivity]) if in_time and not fact.succeeded else None
-        )
+        limit = SHARE_THRESHOLDS[self.rules.sensitivity]
+        in_time = self._share.add(fact.at // SECOND, limit, failed=not fact.succeeded) and now - fact.at < IN_TIME_US
+        return self._share.strongest(limit) if in_time and not fact.succeeded else None
 
     def _by_baseline(self, surge: Surge, fact: Attempt) -> Finding:
         usual = self._share.usual
