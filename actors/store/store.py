@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 import anyio
 
 from actors.kernel.actor import Actor
-from actors.kernel.clock import entropy, monotonic
+from actors.kernel.clock import entropy
 from actors.kernel.mailbox import Mailbox
 from actors.store import findings as watch
 from actors.store import log, outbox, schema, upkeep
 from actors.store.accounts import Accounts
+from actors.store.commits import Commits, refuse
 from actors.store.desk_log import DeskLog
 from actors.store.digests import Digests
 from actors.store.driver import Driver, ThreadDriver
-from actors.store.premises import DATABASE, Ballast, DataDirLock, files_of
+from actors.store.premises import DATABASE, Ballast, DataDirLock
 from actors.store.protocol import StoreUnavailable
 from actors.store.records import (
     Appended,
@@ -37,7 +38,7 @@ from actors.store.records import (
     Watermark,
 )
 from actors.store.shelf import Shelf, ShelfReader
-from actors.store.writer import Append, Change, DiskFailed, Outcome, Request, Writer, primary_code, reason_of
+from actors.store.writer import Append, Change, Request, Writer
 from config.errors import UserError
 
 R = TypeVar("R")
@@ -52,18 +53,11 @@ The loop is then at rest while the writer works. At work together, each wants th
 system call, and that cost more than all the rest of an event.
 """
 
-HANG_S = 4.0
-"""Who waits for a disk that does not answer is told after this long."""
-
 IDLE_S = 1.0
 """After this long without a write the WAL is emptied into the database."""
 
 CHECKPOINT_PAGES = 1_000
 """Pages in the WAL (4 KB each) after which it is moved into the database between two batches."""
-
-# What a transaction adds to the WAL, as measured: SQLite tells only when it checkpoints.
-_PAGES_PER_COMMIT = 4
-_CHANGES_PER_PAGE = 16
 
 BALLAST_BYTES = 64 << 20
 
@@ -88,22 +82,17 @@ class SqliteStore(Actor[Request]):
         self._path = data_dir / DATABASE
         self._driver = driver or ThreadDriver()
         self._ballast_bytes = ballast_bytes
-        self._on_trouble = on_trouble
         self._followers: list[Mailbox[Committed]] = []
+        self._commits = Commits(
+            self._path, self._driver, announce=self._announce, on_trouble=on_trouble, queued=self._queued
+        )
         self._lock: DataDirLock | None = None
         self._ballast: Ballast
         self._writer: Writer
         self._key: bytes
-        self._files: list[tuple[int, int] | None]
         self._open = False
-        self._writing: asyncio.Future[Any] | None = None
-        self._trouble: str | None = None
-        self._wal_pages = 0
-        self._duplicates = 0
-        self._last_seq = 0
         self._cursor = 0
         self._unscored: list[tuple[int, asyncio.Future[None]]] = []
-        self._last_commit_s = 0.0
         self._shelves = ShelfReader(self._path)
         self.desk = DeskLog(self._change, self._read)
         self.digests = Digests(self._change, self._read)
@@ -120,12 +109,9 @@ class SqliteStore(Actor[Request]):
             self._writer, self._key = await self._driver.open(self._path, self._prepare)
         except sqlite3.Error as error:
             raise UserError(f"{self._path}: the database cannot be opened ({error})") from error
-        self._last_seq = self._writer.log.last_seq
+        self._commits.begin(self._writer, self._ballast)
         self._cursor = await self._read(partial(watch.cursor_of, name="watch"))
-        self._files = files_of(self._path)
         self._open = True
-        if self._ballast.missing:
-            self._failed(StoreUnavailable("the disk is full"), ())
 
     def _prepare(self, connection: sqlite3.Connection) -> tuple[Writer, bytes]:
         schema.check(connection, self._path)
@@ -140,24 +126,21 @@ class SqliteStore(Actor[Request]):
         try:
             while True:
                 batch: Sequence[Any] = ()
-                with anyio.move_on_after(IDLE_S if self._wal_pages else None):
+                with anyio.move_on_after(IDLE_S if self._commits.wal_pages else None):
                     batch = await self.mailbox.take(BATCH_MAX, gather=GATHERED)
                 if requests := self._admit(batch):
-                    await self._commit(requests)
-                if not batch or self._wal_pages >= CHECKPOINT_PAGES:
-                    await self._tidy(idle=not batch)
+                    await self._commits.write(requests)
+                if not batch or self._commits.wal_pages >= CHECKPOINT_PAGES:
+                    await self._commits.tidy(idle=not batch)
         finally:
             self._open = False
-            _refuse(await self._queued(), "the store has stopped")
+            refuse(await self._queued(), "the store has stopped")
 
     async def stop(self) -> None:
         """Finish what is being written, empty the WAL and close."""
         self._open = False
         try:
-            if self._writing is not None:
-                await asyncio.wait((self._writing,))
-            if self._wal_pages:
-                await self._tidy(idle=True)
+            await self._commits.end()
         finally:
             self._shelves.close()
             await self._driver.close()
@@ -170,93 +153,29 @@ class SqliteStore(Actor[Request]):
         if not self._ballast.missing or self._ballast.recover():
             return requests
         events = [one for one in requests if isinstance(one, Append) and one.entry.kind is Kind.EVENT]
-        _refuse(events, NEARLY_FULL)
+        refuse(events, NEARLY_FULL)
         return [request for request in requests if not request.done.done()]
 
     def _require_room(self) -> None:
         if self._ballast.missing and not self._ballast.recover():
             raise StoreUnavailable(NEARLY_FULL)
 
-    async def _commit(self, requests: Sequence[Request]) -> None:
-        if files_of(self._path) != self._files:
-            # SQLite would go on writing into files that nobody will find again.
-            _refuse(requests, "the database is gone")
-            raise DiskFailed(f"{self._path}: the database was deleted or replaced while it was in use")
-        started = monotonic()
-        writing = self._driver.write(partial(self._writer.write, requests=requests))
-        # By callback: whoever waits is answered even if this task is cancelled meanwhile.
-        writing.add_done_callback(lambda written: self._tell(requests, written, monotonic() - started))
-        await self._finished(writing, requests)
-        if (error := writing.exception()) and not isinstance(error, sqlite3.Error | StoreUnavailable):
-            raise error
-
-    def _tell(self, requests: Sequence[Request], written: "asyncio.Future[Outcome]", seconds: float) -> None:
-        try:
-            outcome = written.result()
-        except Exception as error:  # noqa: BLE001 - whoever waits is told; what no retry can mend ends `run`
-            self._failed(error, requests)
-            return
-        self._last_commit_s = seconds
-        self._duplicates += outcome.duplicates
-        self._wal_pages += _PAGES_PER_COMMIT + outcome.changes // _CHANGES_PER_PAGE
-        if outcome.entries:
-            self._last_seq = outcome.entries[-1].seq
-        for request, result in outcome.results:
-            if request.done.done():
-                continue
-            if isinstance(result, Exception):
-                request.done.set_exception(result)
-            else:
-                request.done.set_result(result)
-        if outcome.entries:
-            # After the answers: a sender waits for its own, and nobody for the followers.
-            committed = Committed(outcome.entries)
-            for follower in self._followers:
-                follower.offer(committed)
-        if self._trouble is not None and not self._ballast.missing:
-            self._trouble = None
-            self._on_trouble(None)
-
-    async def _finished(self, writing: "asyncio.Future[Any]", waiting: Sequence[Request] = ()) -> None:
-        """Wait for it. As long as the disk does not answer, all who wait are refused."""
-        self._writing = writing
-        while not writing.done():
-            await asyncio.wait((writing,), timeout=HANG_S)
-            if not writing.done():
-                self._failed(StoreUnavailable("the disk does not answer"), waiting)
-                waiting = await self._queued()
+    def _announce(self, entries: tuple[LogEntry, ...]) -> None:
+        committed = Committed(entries)
+        for follower in self._followers:
+            follower.offer(committed)
 
     async def _queued(self) -> Sequence[Any]:
         return await self.mailbox.take(self.mailbox.depth) if self.mailbox.depth else ()
-
-    def _failed(self, error: BaseException, requests: Sequence[Request]) -> None:
-        reason = reason_of(error) if isinstance(error, sqlite3.Error) else str(error)
-        if isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_FULL:
-            self._ballast.give_up()
-        _refuse(requests, reason)
-        if self._trouble is None:
-            self._trouble = reason
-            self._on_trouble(reason)
-
-    async def _tidy(self, *, idle: bool) -> None:
-        def tidy(connection: sqlite3.Connection) -> None:
-            self._ballast.fill()
-            upkeep.checkpoint(connection, truncate=idle)
-
-        self._wal_pages = 0
-        writing = self._driver.write(tidy)
-        await self._finished(writing)
-        if (error := writing.exception()) is not None:
-            self._failed(error, ())
 
     def _change(self, work: Callable[[sqlite3.Connection], R]) -> "asyncio.Future[R]":
         return self._submit(Change(work, asyncio.get_running_loop().create_future()))
 
     def _submit(self, request: Request) -> "asyncio.Future[Any]":
         if not self._open:
-            _refuse([request], "the store is not running")
+            refuse([request], "the store is not running")
         elif not self.mailbox.offer(request):
-            _refuse([request], "too many writes wait")
+            refuse([request], "too many writes wait")
         return request.done
 
     async def _read(self, work: Callable[[sqlite3.Connection], R]) -> R:
@@ -399,15 +318,15 @@ class SqliteStore(Actor[Request]):
         return StoreStatus(
             bytes=self._path.stat().st_size,
             wal_bytes=wal.stat().st_size if wal.exists() else 0,
-            last_commit_ms=self._last_commit_s * 1_000,
+            last_commit_ms=self._commits.last_commit_s * 1_000,
             stored=stored,
-            duplicates=self._duplicates,
-            last_seq=self._last_seq,
+            duplicates=self._commits.duplicates,
+            last_seq=self._commits.last_seq,
             cursor=self._cursor,
             open_incidents=open_incidents,
             notifications=notifications,
             undelivered=undelivered,
-            trouble=self._trouble,
+            trouble=self._commits.trouble,
         )
 
     async def backup(self, target: Path) -> int:
@@ -426,9 +345,3 @@ async def _available(reading: Awaitable[R]) -> R:
         return await reading
     except sqlite3.Error as error:
         raise StoreUnavailable(f"the database cannot be read: {error}") from error
-
-
-def _refuse(requests: Sequence[Request], reason: str) -> None:
-    for request in requests:
-        if not request.done.done():
-            request.done.set_exception(StoreUnavailable(reason))

@@ -19,7 +19,7 @@ from actors.kernel.clock import WallClock, chance
 from actors.kernel.mailbox import reject
 from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Fatal, Restart, Strategy, child, supervisor
-from actors.store import store as store_module
+from actors.store import commits
 from actors.store.driver import InlineDriver, ThreadDriver
 from actors.store.premises import BALLAST, DATABASE
 from actors.store.protocol import StoreUnavailable
@@ -272,7 +272,7 @@ async def test_a_crash_right_after_the_commit_leaves_the_event_stored_and_its_re
 async def test_a_disk_that_does_not_answer_refuses_who_waits_and_loses_nothing_when_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "HANG_S", 0.05)
+    monkeypatch.setattr(commits, "HANG_S", 0.05)
     troubles: list[str | None] = []
     answers = threading.Event()
     async with running(tmp_path, on_trouble=troubles.append) as store:
@@ -316,7 +316,7 @@ async def test_a_writer_that_is_cancelled_still_answers_who_waits(tmp_path: Path
     try:
         writer = asyncio.ensure_future(store.run())  # noqa: TID251 - a task of the test
         waiting = asyncio.ensure_future(store._change(lambda _: held.wait(5)))  # noqa: TID251 - as above
-        while store._writing is None:
+        while store._commits._writing is None:
             await asyncio.wait([waiting], timeout=0.001)
         writer.cancel()
         await asyncio.wait([writer])

@@ -242,11 +242,11 @@ async def test_a_long_read_holds_up_no_write(tmp_path: Path) -> None:
             reader.execute("SELECT count(*) FROM log").fetchone()
             for n in range(1, 50):
                 await store.append(event(f"evt_{n}"))
-            await store._tidy(idle=True)
+            await store._commits.tidy(idle=True)
             assert (await store.append(event("evt_50"))).seq == 51
             assert reader.execute("SELECT count(*) FROM log").fetchone() == (1,)
             assert (await store.status()).wal_bytes > 0
-        await store._tidy(idle=True)
+        await store._commits.tidy(idle=True)
         assert (await store.status()).wal_bytes == 0
 
 
