@@ -1,11 +1,12 @@
 """How soon the watch tells what goes wrong, how often it cries wolf: python -m benchmarks.scenarios [--tune].
 
-Five ordinary weeks of a simulated shop; then a day or two over which one story at a time is laid (scenario_cases.py).
-Events have both payload shapes, all are some seconds and 2 % up to an hour late, so in disorder, and 1 % come twice.
-They go through projection, watch and incident book as in a replay; each story starts from the watch as the weeks left
-it. An incident is seen when one of its signals opens. All other warnings and criticals are false. Seeds for tuning
-(--tune) and for reporting never meet. Beside it, on the same streams, two rules people use: five an hour (declines:
-five and 30 %), and an hour beyond three standard deviations; of each signal one alert in six hours.
+Five ordinary weeks of a simulated shop; then a day or two over which one story at a time is laid (of
+scenario_incidents.py and scenario_harmless.py). Events have both payload shapes, all are some seconds and 2 % up to an
+hour late, so in disorder, and 1 % come twice. They go through projection, watch and incident book as in a replay; each
+story starts from the watch as the weeks left it. An incident is seen when one of its signals opens. All other warnings
+and criticals are false. Seeds for tuning (--tune) and for reporting never meet. Beside it, on the same streams, two
+rules people use: five an hour (declines: five and 30 %), and an hour beyond three standard deviations; of each signal
+one alert in six hours.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from actors.kernel.clock import SECOND, chance
 from actors.simulated.business import Business
 from actors.store.records import DAEMON, Kind, LogEntry, Severity
 from benchmarks.machine import machine, percentile
-from benchmarks.scenario_cases import DAY, HARMLESS, INCIDENTS, Case, Scene, Told
+from benchmarks.scenario_harmless import HARMLESS
+from benchmarks.scenario_incidents import INCIDENTS
+from benchmarks.scenario_scene import DAY, Case, Scene, Told
 
 SIZES = (5, 50, 500)  # payments a day
 BEGIN = 1_780_012_800  # a Friday, 00:00 UTC

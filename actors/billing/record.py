@@ -74,7 +74,7 @@ class Outlook(NamedTuple):
     """What is expected of a subscription, and when. Times are UTC seconds; 0: never, or not known."""
 
     heard: int  # log time
-    period_start: int
+    renewed: int  # when its period began, but for the first
     period_end: int
     renews: int  # 1: at the end of the period another invoice is due
     billed: int  # when its newest invoice was made
@@ -151,7 +151,7 @@ class Record:
         last, since = self.last, self.unpaid_since
         times = (
             self.heard,
-            last.period_start if last else None,
+            last.period_start if last and last.period_start != last.started else None,
             last.period_end if last else None,
             SECOND * bool(last and last.renews and last.period_end is not None),
             max((bill.created for bill in self.bills), default=0),

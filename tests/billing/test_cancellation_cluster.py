@@ -4,6 +4,7 @@ from actors.store.records import Severity
 from tests.billing.history import DAY, lived, since
 from tests.billing.night import Night
 from tests.billing.stripe_events import START, Event, event
+from tests.billing.subscribers import subscribed
 
 
 def cancelled(at: int, number: int, *, when: str = "now", **previous: Any) -> Event:
@@ -62,3 +63,14 @@ def test_a_migration_that_only_updates_is_no_cancellation() -> None:
         moved["data"]["object"]["cancel_at_period_end"] = False
         night.deliver(moved)
     assert told(night) == []
+
+
+def test_who_goes_on_with_another_subscription_does_not_leave() -> None:
+    night = Night()
+    for number in range(40):
+        at = 60 * number
+        other = subscribed(at, 1000 + number, customer=f"cus_{number}", start_date=START + at)
+        night.deliver(other, cancelled(at + 20, number))
+    assert told(night) == []
+    night.deliver(*(cancelled(3000 + 60 * number, 1000 + number) for number in range(40)))  # but these do
+    assert told(night) == ["cancellation_cluster"]

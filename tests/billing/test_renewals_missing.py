@@ -34,6 +34,27 @@ def test_renewals_that_stop_coming_are_noticed_within_three_hours() -> None:
     assert night.only("renewals_missing").severity is Severity.CRITICAL
 
 
+def test_it_is_told_as_soon_as_the_fourth_is_an_hour_late() -> None:
+    night = Night()
+    night.deliver(*due_from(5 * DAY, 20, every=1000), at=0)
+    until(night, 5 * DAY + 3 * 1000 + HOUR - 60)
+    assert night.incidents() == []
+    until(night, 5 * DAY + 3 * 1000 + HOUR + 60)
+    assert night.only("renewals_missing").evidence["missing"] == 4
+
+
+def test_new_subscriptions_are_no_renewals_that_came() -> None:
+    night = Night()
+    night.deliver(*due_from(5 * DAY, 10), at=0)
+    for number in range(100, 160):
+        at = 5 * DAY + 200 * (number - 100)
+        begin, end = START + at, START + at + 30 * DAY
+        new = subscribed(at, number, start_date=begin, current_period_start=begin, current_period_end=end)
+        night.deliver(new, invoiced(at, number, reason="subscription_create"))
+    until(night, 5 * DAY + 4 * HOUR)
+    assert night.incidents("renewals_missing")[0].evidence["observed"] == 0
+
+
 @pytest.mark.parametrize("told", ["invoice", "period"])
 def test_renewals_that_come_are_nothing(told: str) -> None:
     night = Night()

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
 from actors.billing.detectors.base import Detector, Finding, Rules
-from actors.billing.detectors.evidence import ago, cautiously, links, of_surge
+from actors.billing.detectors.evidence import ago, cautiously, links, of_surge, quiet_after
 from actors.billing.facts import Attempt, CustomerState, SetupAttempt
 from actors.billing.memory import Examples, Recent, Seen
 from actors.kernel.clock import SECOND
@@ -92,7 +92,8 @@ class CardTesting(Detector):
             f"Card testing: {surge.marked} of {surge.events} new cards declined within {ago(surge.until - surge.since)}"
         )
         events = tuple(row[1] for row in rows)
-        return self.anomaly("account", Severity.CRITICAL, fact.at, cautiously(title, warm=warm), evidence, events)
+        title, quiet_s = cautiously(title, warm=warm), quiet_after(surge)
+        return self.anomaly("account", Severity.CRITICAL, fact.at, title, evidence, events, quiet_s)
 
     def save(self) -> Any:
         """What is usual, and the cards and newcomers of a day."""

@@ -46,6 +46,11 @@ def of_surge(surge: Surge, *, warm: bool) -> dict[str, Any]:
     } | ({} if warm else {"warming_up": True})
 
 
+def quiet_after(surge: Surge) -> int:
+    """Seconds without more of it in which it is over: an hour, or twice as long as it took to be seen, up to six."""
+    return min(max(3600, 2 * (surge.until - surge.since)), 6 * 3600)
+
+
 def cautiously(title: str, *, warm: bool) -> str:
     """A title that says so while the baseline is still being learnt."""
     return title if warm else f"{title}; still learning what is usual here"

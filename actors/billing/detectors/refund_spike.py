@@ -1,16 +1,17 @@
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from actors.billing.cusum import SURGE_THRESHOLDS, Surge, Surges
 from actors.billing.detectors.base import DiaryDetector, Finding, Rules
-from actors.billing.detectors.evidence import ago, cautiously, links, moment, of_surge
+from actors.billing.detectors.evidence import ago, cautiously, links, moment, of_surge, quiet_after
 from actors.billing.detectors.tally import Tally, Window
 from actors.billing.facts import ChargeState, RefundState
 from actors.billing.memory import Examples, Recent
 from actors.billing.money import format_money
 from actors.kernel.clock import SECOND
-from actors.store.records import Severity
+from actors.store.records import Anomaly, Severity
 
 SPAN_S = 3600
 USUAL_SHARE = 0.05  # of payments: until the shop's own usual is known
@@ -98,12 +99,14 @@ class RefundSpike(DiaryDetector):
         warm = self._surges.rate.warm
         title = f"{surge.events} refunds within {ago(surge.until - surge.since)}, {surge.expected:.1f} are usual"
         severity = Severity.CRITICAL if surge.score >= CRITICAL_SCORE else Severity.WARNING
-        measured = of_surge(surge, warm=warm)
-        return self._report(surge.since, surge.until, at, severity, cautiously(title, warm=warm), measured)
+        measured, title = of_surge(surge, warm=warm), cautiously(title, warm=warm)
+        return replace(
+            self._report(surge.since, surge.until, at, severity, title, measured), quiet_s=quiet_after(surge)
+        )
 
     def _report(
         self, start: int, end: int, at: int, severity: Severity, title: str, measured: dict[str, Any]
-    ) -> Finding:
+    ) -> Anomaly:
         rows = self._examples.within(start, end)
         sums: Counter[str] = Counter()
         for row in rows:

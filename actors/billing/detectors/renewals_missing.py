@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
@@ -54,10 +55,19 @@ class RenewalsMissing(LedgerDetector):
             self.due = now + GRACE
             return
         self.due = next_round(f"{self.tenant} {self.signal}", now)
-        outlooks = self.ledger.records.outlooks()
-        due = sorted(found for id_, outlook in outlooks if (found := renewal(id_, outlook, now // SECOND)))
-        absent, expected = longest_absence(due)
-        if len(absent) >= MISSING_MIN[self.rules.sensitivity]:
+        now_s, enough = now // SECOND, MISSING_MIN[self.rules.sensitivity]
+        due: list[Renewal] = []
+        awaited: list[int] = []  # when those are late that have not come and are not late yet
+        for id_, outlook in self.ledger.records.outlooks():
+            if found := renewal(id_, outlook, now_s):
+                due.append(found)
+            elif outlook.renews and not came(outlook) and outlook.period_end > now_s - PATIENCE_S:
+                awaited.append(outlook.period_end + PATIENCE_S)
+        absent, expected = longest_absence(sorted(due))
+        if len(absent) < enough <= len(absent) + len(awaited):
+            # If those do not come either, that is told at once.
+            self.due = min(self.due, nsmallest(enough - len(absent), awaited)[-1] * SECOND)
+        if len(absent) >= enough:
             self._open = True
             yield self._report(absent, expected, now)
         elif self._open:
@@ -102,11 +112,16 @@ def renewal(id_: str, outlook: Outlook, now_s: int) -> Renewal | None:
     due, first, last = outlook.period_end, now_s - SPAN_S, now_s - PATIENCE_S
     if not due:
         return None
-    came = outlook.billed >= due - BEFORE_S
-    if outlook.renews and first <= due <= last and not came:
+    billed = came(outlook)
+    if outlook.renews and first <= due <= last and not billed:
         return Renewal(due * SECOND, id_, missing=True)
-    at = outlook.billed if came else outlook.period_start
+    at = outlook.billed if billed else outlook.renewed
     return Renewal(at * SECOND, id_, missing=False) if first <= at <= last else None
+
+
+def came(outlook: Outlook) -> bool:
+    """The bill for what comes after this period is made."""
+    return outlook.billed >= outlook.period_end - BEFORE_S
 
 
 def longest_absence(due: list[Renewal]) -> tuple[list[Renewal], int]:
