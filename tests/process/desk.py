@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,29 @@ class Restless(Strategy):
 '''
 
 
+class Mischief(FaultPlan):
+    """Knows what has struck. What is planned strikes until it is `calm`."""
+
+    def __init__(self, names: Collection[str] = (), seed: int = 0) -> None:
+        super().__init__(names, seed)
+        self.struck: set[str] = set()
+        self.calm = False
+
+    def holds(self, name: str) -> bool:
+        found = name in self._forced if self.calm else super().holds(name)
+        if found:
+            self.struck.add(name)
+        return found
+
+
 class Exchange:
     """The server, its faults, and what was sent to it. `taken` is called in its thread whenever it took an order."""
 
     account: PaperExchange
 
-    def __init__(self) -> None:
-        self.began_s = WallClock().now() / 1_000_000
-        self.faults = FaultPlan()
+    def __init__(self, faults: Mischief | None = None, speed: float = SPEED) -> None:
+        self.began_s, self.speed = WallClock().now() / 1_000_000, speed
+        self.faults = faults or Mischief()
         self.posts: list[str] = []
         self.taken: Callable[[], None] = lambda: None
         self._sock = socket.create_server(("127.0.0.1", 0))
@@ -56,9 +71,9 @@ class Exchange:
     def _serve(self) -> None:
         async def serve() -> None:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-            clock = OtherClock(self.began_s, OPEN, SPEED)
+            clock = OtherClock(self.began_s, OPEN, self.speed)
             venue = Venue(Synthetic(SYMBOLS, seed=5), clock, faults=self.faults)
-            server = ExchangeServer(venue, clock, speed=SPEED, per_minute=100_000)
+            server = ExchangeServer(venue, clock, speed=self.speed, per_minute=100_000)
             self.account = server.exchange
             submit = server.exchange.submit
 
@@ -73,10 +88,6 @@ class Exchange:
                 await server.run(self._sock, self._ready.set)
 
         asyncio.run(serve())
-
-    def now(self) -> int:
-        """What time it is there."""
-        return OtherClock(self.began_s, OPEN, SPEED).now()
 
     def holdings(self) -> dict[str, float]:
         """What it says that the account holds."""

@@ -9,15 +9,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from actors.simulated.exchange.faults import FAULTS, LASTING
+from actors.simulated.exchange.faults import FAULTS, LASTING, REFUSALS
 from tests.patience import PATIENCE_S
-from tests.process.desk import RESTLESS, Exchange, trading
+from tests.process.desk import RESTLESS, SPEED, Exchange, Mischief, trading
 from tests.process.harness import RunningDaemon, nightdesk, running, until
 
 ROUNDS = 10
-BARS = 1
-"""A bar is a second here: so long each fault holds."""
 SHARES = 1e-6
+SINGLE = FAULTS.keys() - LASTING - {"half-day"}
+FELT = {name: f"({code})" for name, code in REFUSALS.items()} | {
+    "429": "HTTP 429",
+    "429-bare": "HTTP 429",
+    "auth-refused": "HTTP 401",
+    "deaf": "nothing came although the exchange is open",
+    "restart": "order updates",
+    "stalled": "no answer within",
+}
+"""What the daemon logs of each spell."""
 
 
 def agreed(daemon: RunningDaemon, exchange: Exchange) -> bool | None:
@@ -56,21 +64,27 @@ def test_an_order_taken_just_before_a_kill_is_there_once(tmp_path: Path) -> None
 
 
 def test_after_every_fault_books_and_broker_agree(tmp_path: Path) -> None:
-    """One after the other, those of single orders first: after those of the streams it takes a while to trade again."""
-    exchange = Exchange()
+    """Those of single orders and bars at random until each has struck; then each spell until it is felt, and over."""
+    mischief = Mischief(SINGLE, seed=1)
+    mischief.force("halt")  # there is a chance of one every five minutes only
+    exchange = Exchange(mischief, 2 * SPEED)
     with exchange.open(), trading(tmp_path, exchange.address) as daemon:
+        daemon.program = ["tests.process.impatient"]
         daemon.start()
-        until(lambda: True if len(exchange.posts) > 3 else None)
-        for fault in sorted(FAULTS.keys() - {"half-day"}, key=lambda name: (name in LASTING, name)):
-            exchange.faults.force(fault)
-            over = exchange.now() + BARS * 60_000_000
-            until(lambda over=over: True if exchange.now() > over else None)  # type: ignore[misc]
-            exchange.faults.lift(fault)
-            assert until(lambda: agreed(daemon, exchange)), fault
+        until(lambda: True if mischief.struck >= SINGLE else None)
+        mischief.calm = True
+        mischief.lift("halt")
+        until(lambda: agreed(daemon, exchange))
+        for spell in sorted(LASTING):
+            told = daemon.log().count(FELT[spell])
+            mischief.force(spell)
+            until(lambda spell=spell, told=told: True if daemon.log().count(FELT[spell]) > told else None)  # type: ignore[misc]
+            mischief.lift(spell)
+            until(lambda: agreed(daemon, exchange))
+            posts = len(exchange.posts)
+            until(lambda posts=posts: True if len(exchange.posts) > posts else None)  # type: ignore[misc]
         assert max(Counter(exchange.posts).values()) == 1
         assert all(incident["state"] == "resolved" for incident in daemon.incidents("broker_mismatch"))
-        before = len(exchange.posts)
-        until(lambda: True if len(exchange.posts) > before + 3 else None)
         daemon.ask("/flatten", {})
         until(lambda: True if not exchange.holdings() else None)
         until(lambda: agreed(daemon, exchange))
