@@ -17,6 +17,7 @@ from actors.billing.signature import TOLERANCE_S
 from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
 from actors.kernel.clock import SECOND, WallClock, chance
 from config.channels import AnyChannel, AppriseChannel, EmailChannel, TelegramChannel, UrlChannel
+from config.errors import BadInput
 from config.load import unknown_names
 from config.settings import Settings
 from config.types import host_port
@@ -51,8 +52,10 @@ def examine(settings: Settings, config: Path | None) -> Iterator[Finding]:
     if not running:
         yield _port("billing.listen", settings.billing.listen)
     yield from _channels(settings)
+    if settings.trading.enabled:
+        yield from _strategies(settings)
     if settings.trading.enabled and settings.trading.broker == "alpaca":
-        yield from _trading(settings)
+        yield from _alpaca(settings)
     if accounts(settings):
         yield from anyio.run(_keys, settings)
     for key in without_effect(settings):
@@ -190,7 +193,22 @@ def _channel(channel: AnyChannel) -> Finding:
     return Finding(what, well=True, says=f"{channel.type}; nightdesk test-alert {channel.name} shows whether it works")
 
 
-def _trading(settings: Settings) -> Iterator[Finding]:
+def _strategies(settings: Settings) -> Iterator[Finding]:
+    from daemon.desk_plan import plan  # noqa: PLC0415 - numpy, which the billing watch does without
+
+    try:
+        strategies = plan(settings.trading).strategies
+    except BadInput as error:
+        yield Finding("strategies", well=False, says=str(error))
+        return
+    yield Finding("strategies", well=True, says=", ".join(one.name for one in strategies))
+    for one in strategies:
+        if one.make().values[0].get("calendar") == "":
+            says = "enters nothing without params: {calendar: FILE}, a CSV symbol,date,timing"
+            yield Finding(f"strategy {one.name}", well=True, says=says)
+
+
+def _alpaca(settings: Settings) -> Iterator[Finding]:
     from daemon.desk_check import examine as ask_alpaca  # noqa: PLC0415 - its client takes half a second
 
     found = anyio.run(ask_alpaca, settings.trading)

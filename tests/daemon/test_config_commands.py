@@ -157,7 +157,17 @@ def test_who_only_trades_is_well_without_tenants_and_with_a_config_that_all_may_
     )
     path.chmod(0o644)
     assert main(["doctor", "--config", str(path)]) == 0
-    assert "which holds no secrets" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "which holds no secrets" in said
+    assert "strategy earnings_momentum: enters nothing without params: {calendar: FILE}" in said
+
+
+def test_the_doctor_finds_what_cannot_be_traded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nightdesk.yaml"
+    path.write_text("data_dir: ./data\ntrading: {enabled: true, broker: simulated, strategies: [nope]}\n")
+    assert main(["doctor", "--config", str(path), "--json"]) == 1
+    findings = {row["what"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert findings["strategies"]["says"].startswith("trading.strategies[0]: no strategy is called 'nope'; there are: ")
 
 
 def test_the_doctor_looks_whether_somebody_answers_where_each_channel_leads(
