@@ -120,7 +120,7 @@ class TradingDesk:
             symbols = self.plan.symbols
             yield child("archive", lambda: Archive(self._store.desk, history, self.clock, self._market, symbols))
         yield child("parity", self._make_parity, stuck_s=FOLD_S)
-        yield child("caretakers", self._make_caretakers, stop_s=5)
+        yield child("caretakers", self._make_caretakers)
         for name in self._chosen:
             yield child(
                 f"strategy:{name}",
