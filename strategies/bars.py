@@ -125,19 +125,14 @@ class Bars:
         price_scale = _price_scale(symbols, symbol, low, adjustment)
         volume_scale = np.ones(len(symbols), np.int64)
         volume_scale[symbol[volume != np.rint(volume)]] = FRACTIONAL_SHARE
+        present = np.zeros(shape, np.bool_)
+        present.ravel()[cell] = True
 
         def grid(column: Floats, scale: Ints) -> Ints:
-            units = column * scale[symbol]
-            if units.max(initial=0) >= EXACT_BELOW:
-                raise BadInput(f"{symbols[symbol[units.argmax()]]}: {column[units.argmax()]:g} is too large a number")
-            cells = np.zeros(shape[0] * shape[1], np.int64)
-            # Rounded twice: 1.00005 dollars are 10000.500000000002 units in binary, but meant as a tie.
-            cells[cell] = np.rint(np.round(units, 4)).astype(np.int64)
-            return cells.reshape(shape)
+            cells = np.zeros(shape, np.int64)
+            cells.ravel()[cell] = _units(symbols, symbol, column, scale)
+            return cells
 
-        present = np.zeros(shape[0] * shape[1], np.bool_)
-        present[cell] = True
-        present = present.reshape(shape)
         closes = carry_forward(grid(close, price_scale), present)
         opens, highs, lows = (np.where(present, grid(column, price_scale), closes) for column in (open, high, low))
         return cls(
@@ -246,6 +241,14 @@ def adjusted_scale(lowest: Floats) -> Ints:
     """Units per dollar for adjusted series whose lowest prices, in dollars, are these: six digits remain."""
     digits = np.ceil(np.log10(LEAST_UNITS_WHEN_ADJUSTED / lowest)).clip(4, 12)
     return (10**digits).astype(np.int64)
+
+
+def _units(symbols: Sequence[str], symbol: Ints, column: Floats, scale: Ints) -> Ints:
+    units = column * scale[symbol]
+    if units.max(initial=0) >= EXACT_BELOW:
+        raise BadInput(f"{symbols[symbol[units.argmax()]]}: {column[units.argmax()]:g} is too large a number")
+    # Rounded twice: 1.00005 dollars are 10000.500000000002 units in binary, but meant as a tie.
+    return np.rint(np.round(units, 4)).astype(np.int64)
 
 
 def _price_scale(symbols: Sequence[str], symbol: Ints, low: Floats, adjustment: str) -> Ints:
