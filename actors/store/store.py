@@ -44,13 +44,10 @@ from config.errors import UserError
 R = TypeVar("R")
 
 BATCH_MAX = 256
-"""Requests in one transaction: enough to make the fsync cheap, few enough that nobody waits long."""
+"""Requests in one transaction: enough to make the fsync cheap, few enough that nobody waits long.
 
-GATHERED = 64
-"""As long as fewer wait, the others that are on their way may join: a batch for all whom the loop hears in its turns.
-
-The loop is then at rest while the writer works. At work together, each wants the interpreter from the other with every
-system call, and that cost more than all the rest of an event.
+As long as the loop hears of more, they join: the loop is then at rest while the writer works. At work together, each
+wants the interpreter back from the other after every system call, which cost more than all the rest of an event.
 """
 
 IDLE_S = 1.0
@@ -127,7 +124,7 @@ class SqliteStore(Actor[Request]):
             while True:
                 batch: Sequence[Any] = ()
                 with anyio.move_on_after(IDLE_S if self._commits.wal_pages else None):
-                    batch = await self.mailbox.take(BATCH_MAX, gather=GATHERED)
+                    batch = await self.mailbox.take(BATCH_MAX, gather=BATCH_MAX)
                 if requests := self._admit(batch):
                     await self._commits.write(requests)
                 if not batch or self._commits.wal_pages >= CHECKPOINT_PAGES:
