@@ -114,19 +114,7 @@ class Daemon:
             configured=lambda: self._configured,
             apply=lambda: self._apply(self._configured),
         )
-        self.office = Office(
-            store=self.store,
-            clock=clock,
-            version=__version__,
-            rejected=lambda: sum(self.gate.refused.values()),
-            reload=self._reload,
-            channels=tuple(self._outbox),
-            tenants=lambda: {tenant.name for tenant in self._settings.billing.tenants},
-            wake=self._wake,
-            logs=logs,
-            revenue=Revenue(lambda: self._watch.tenants, lambda: self._settings.billing.mrr),
-            before_restart=self._before_restart,
-        )
+        self.office = self._open_office()
         self._desk = open_desk(self.store, self._alarms.offer) if open_desk else None
         self.desk_office = DeskOffice(self.store, self._desk)
         self._quarantine = Quarantine(settings.data_dir / "quarantine")
@@ -139,6 +127,21 @@ class Daemon:
             quarantine=self._quarantine,
         )
         self.office.staff = self._supervisor
+
+    def _open_office(self) -> Office:
+        return Office(
+            store=self.store,
+            clock=self._clock,
+            version=__version__,
+            rejected=lambda: sum(self.gate.refused.values()),
+            reload=self._reload,
+            channels=tuple(self._outbox),
+            tenants=lambda: {tenant.name for tenant in self._settings.billing.tenants},
+            wake=self._wake,
+            logs=self._logs,
+            revenue=Revenue(lambda: self._watch.tenants, lambda: self._settings.billing.mrr),
+            before_restart=self._before_restart,
+        )
 
     def tree(self) -> Branch:
         """Who is supervised by whom. Started from top to bottom, stopped from bottom to top: the door opens last."""
