@@ -14,8 +14,8 @@ NEWS = 3 * DAY
 """Stripe delivers for so long. What happened earlier is history that was fetched, or first heard of now: no news."""
 
 PAID, DECLINED, REFUNDED, DISPUTED, JOINED, LEFT = "paid", "declined", "refunded", "disputed", "joined", "left"
-COUNTED = {"charge.refunded": REFUNDED, "charge.dispute.created": DISPUTED, "customer.created": JOINED}
-"""Events that are one of a kind by their type alone: each refund, dispute and customer is announced by one of these."""
+COUNTED = {"charge.dispute.created": DISPUTED, "customer.created": JOINED}
+"""Events that are one of a kind by their type alone: each dispute and customer is announced by one of these."""
 
 MEASURES = (PAID, DECLINED, REFUNDED, JOINED, LEFT)
 """What is kept by day."""
@@ -25,8 +25,8 @@ class Diary:
     """Counts since ever, and by day of event time for four weeks.
 
     `totals` has counts under the words above and the kinds of movements, and amounts in minor units under
-    `<word>:<currency>`, of payments and of movements. Whoever remembers where they stood can tell what has come since,
-    and so each event belongs to one digest, however late it is told.
+    `<word>:<currency>`, of payments, refunds and movements. Whoever remembers where they stood can tell what has come
+    since, and so each event belongs to one digest, however late it is told.
     """
 
     version = 1
@@ -46,6 +46,12 @@ class Diary:
             self._count(PAID if fact.succeeded else DECLINED, fact.at, now)
             if fact.succeeded:
                 self.totals[f"{PAID}:{fact.currency}"] += fact.amount
+
+    def refunded(self, amount: int, currency: str, at: int, now: int) -> None:
+        """So much was given back, at once; who tells it has seen to it that it is told once."""
+        if at >= now - NEWS:
+            self._count(REFUNDED, at, now)
+            self.totals[f"{REFUNDED}:{currency}"] += amount
 
     def payments_an_hour(self, now: int) -> float:
         """Of yesterday, or of today so far (UTC), whichever were more."""

@@ -170,18 +170,18 @@ def figure_lines(one: Figures) -> Iterator[str]:
     if revenue:
         steps = [f"{moved[kind]} {kind} {amounts(moved, kind, sign=True)}" for kind in Kind if moved.get(kind)]
         yield f"MRR {', '.join(revenue)}" + (f": {', '.join(steps)}" if steps else "")
-    tried = moved.get(PAID, 0) + moved.get(DECLINED, 0)
-    if tried:
-        said = [f"{moved.get(PAID, 0)} {plural('payment', moved.get(PAID, 0))}"]
-        if moved.get(PAID):
-            said[0] += f" ({amounts(moved, PAID)})"
-        if moved.get(DECLINED):
-            said.append(f"{moved[DECLINED]} declined ({moved[DECLINED] / tried:.1%})")
-        said += [
-            f"{moved[word]} {plural(WORDS[word], moved[word])}"
-            for word in (REFUNDED, DISPUTED, JOINED)
-            if moved.get(word)
-        ]
+    said = []
+    paid, declined = moved.get(PAID, 0), moved.get(DECLINED, 0)
+    if paid or declined:
+        said.append(f"{paid} {plural('payment', paid)}" + in_brackets(amounts(moved, PAID)))
+    if declined:
+        said.append(f"{declined} declined ({declined / (paid + declined):.1%})")
+    said += [
+        f"{moved[word]} {plural(WORDS[word], moved[word])}{in_brackets(amounts(moved, word))}"
+        for word in (REFUNDED, DISPUTED, JOINED)
+        if moved.get(word)
+    ]
+    if said:
         yield ", ".join(said)
     yield from (f"trend: {trend_line(trend)}" for trend in one.trends)
 
@@ -243,6 +243,7 @@ def figure_row(one: Figures) -> dict[str, Any]:
             {
                 "currency": currency,
                 "paid_minor": one.moved.get(f"{PAID}:{currency}", 0),
+                "refunded_minor": one.moved.get(f"{REFUNDED}:{currency}", 0),
                 "mrr_minor": one.mrr.get(currency, 0),
                 **{f"{kind}_minor": one.moved.get(f"{kind}:{currency}", 0) for kind in Kind},
                 "net_minor": one.net.get(currency, 0),
@@ -259,6 +260,11 @@ def amounts(moved: Mapping[str, int], word: str, *, sign: bool = False) -> str:
     return " + ".join(
         signed(amount, currency) if sign else format_money(amount, currency) for currency, amount in found
     )
+
+
+def in_brackets(what: str) -> str:
+    """Behind what it explains, if there is anything."""
+    return f" ({what})" if what else ""
 
 
 def signed(amount: int, currency: str) -> str:

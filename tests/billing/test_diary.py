@@ -29,14 +29,14 @@ def test_payments_declines_refunds_disputes_and_customers_are_counted_once() -> 
     for fact in (
         attempt(),
         attempt(succeeded=False),
-        arrival("charge.refunded"),
         arrival("charge.dispute.created"),
         arrival("charge.dispute.updated"),
         arrival("customer.created"),
     ):
         diary.observe(fact, NOW)
+    diary.refunded(900, "usd", NOW, NOW)
     assert diary.totals == {
-        "paid": 1, "paid:usd": 2900, "declined": 1, "refunded": 1, "disputed": 1, "joined": 1
+        "paid": 1, "paid:usd": 2900, "declined": 1, "refunded": 1, "refunded:usd": 900, "disputed": 1, "joined": 1
     }  # fmt: skip
     assert diary.days == {NOW // DAY: [1, 1, 1, 1, 0]}
 
@@ -55,6 +55,7 @@ def test_history_is_no_news() -> None:
     """What was fetched from before we watched, or first heard of now."""
     diary = Diary()
     diary.observe(attempt(NOW - 4 * DAY), NOW)
+    diary.refunded(900, "usd", NOW - 4 * DAY, NOW)
     diary.moved([], [Movement(NOW - 9 * DAY, "sub_1", "cus_1", Kind.NEW, 3000, "usd")], NOW)
     assert (diary.totals, diary.days) == ({}, {})
 

@@ -25,7 +25,7 @@ from actors.kernel.tree import Restart, Strategy, child, supervisor
 from actors.store.driver import InlineDriver
 from actors.store.records import Kind, NewEntry, Notification, Severity
 from actors.store.store import SqliteStore
-from tests.billing.stripe_events import START, Event, charge
+from tests.billing.stripe_events import START, Event, charge, event
 from tests.billing.subscribers import ended, subscribed
 from tests.simulation.loop import run_virtual
 
@@ -154,6 +154,35 @@ def town(folder: Path) -> Callable[..., Play]:
 
 def said(digests: Sequence[Notification]) -> list[str]:
     return [one.payload["title"] for one in digests]
+
+
+def test_a_refund_is_one_whichever_events_tell_of_it(town: Callable[..., Play]) -> None:
+    """Two refunds: one that its charge tells of, twice, and one that only an event of its own does."""
+
+    def refund(event_type: str) -> Event:
+        made = {
+            "id": "re_1",
+            "object": "refund",
+            "amount": 700,
+            "charge": "ch_2",
+            "currency": "eur",
+            "status": "succeeded",
+        }
+        return event(event_type, made, after(HOUR + 900))
+
+    async def story(place: Town) -> None:
+        async with place.living():
+            paid = charge(after(HOUR + 60), id_="ch_1", customer="cus_2", amount=2000)
+            told = [charge(after(HOUR + at), id_="ch_1", refunded=500, kind="charge.refunded") for at in (600, 601)]
+            await place.happens(*twice(HOUR + 600), paid, *told, refund("refund.created"), refund("refund.updated"))
+            await place.until(2 * HOUR + 1)
+            await place.happens(overpaid(2 * HOUR + 60))
+            await place.until(3 * HOUR + 1)
+            one, other = await place.digests()
+        assert one.payload["text"].splitlines()[2] == "3 payments ($78.00), 2 refunds (€7.00 + $5.00)"
+        assert other.payload["text"].splitlines()[-2] == "1 refund ($50.00)"
+
+    town()(story)
 
 
 def test_at_the_end_of_an_hour_one_message_tells_what_happened_in_it(town: Callable[..., Play]) -> None:

@@ -108,4 +108,4 @@ class DiaryDetector(Detector):
     """One that also looks at what the tenant's days are like, to know how large the business is."""
 
     diary: Diary
-    """Set by whoever makes the detector, and only read by it."""
+    """Set by whoever makes the detector. Who finds out what counts once may write it there."""

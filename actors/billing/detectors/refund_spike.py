@@ -45,6 +45,7 @@ class RefundSpike(DiaryDetector):
         amount = self._newly_refunded(fact, now)
         if amount is None:
             return
+        self.diary.refunded(amount, fact.currency, fact.at, now)
         second, now_s = fact.at // SECOND, now // SECOND
         self._examples.add(second, fact.event, fact.charge or fact.payment_intent, amount, fact.currency)
         self._surges.least = USUAL_SHARE * self.diary.payments_an_hour(now)
