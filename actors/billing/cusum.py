@@ -18,7 +18,7 @@ BINS_PER_HOUR = HOUR_S // BIN_S
 WINDOW_BINS = 24
 IDLE_BINS_MAX = IDLE_HOURS_MAX * BINS_PER_HOUR
 ALARM_GAP_BINS = BINS_PER_HOUR  # an hour without any ends a surge: what comes after it is judged afresh
-EVENTS_MIN = 5
+EVENTS_MIN = 5  # of a surge; of one that has lasted for more than an hour, one more
 FAILED_MIN = 6
 RATIOS = (3.0, 8.0, 25.0)  # how many times the usual rate a surge may have
 ODDS = (2.5, 5.0, 10.0)  # how many times the usual odds a share may have
@@ -98,7 +98,8 @@ class Cusum(NamedTuple):
             expected += usual
             last = at
             alarmed = alarmed or w > threshold
-            if at >= asked and total >= EVENTS_MIN and (best is None or w / threshold > best.score):
+            many = total >= EVENTS_MIN + (at - since >= BINS_PER_HOUR)
+            if many and at >= asked and (best is None or w / threshold > best.score):
                 best = Surge(w / threshold, total, total_marked, expected, since * BIN_S, (at + 1) * BIN_S)
         return Cusum(alarmed, total, expected, last, total_marked, ratio, since, w), best
 

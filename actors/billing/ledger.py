@@ -114,6 +114,10 @@ class Ledger:
                 del self._ended[old]
         self._ended[day] += sign
 
+    def knew(self, step: Movement) -> bool:
+        """The subscription had been heard of before it moved so; of who is first heard of when he leaves, not."""
+        return self.records[step.subscription].versions[0].at < step.at
+
     def ended(self, days: range) -> int:
         """How many subscriptions ended on these UTC days, of the last five weeks."""
         return sum(number for day, number in self._ended.items() if day in days)

@@ -1,3 +1,5 @@
+import pytest
+
 from tests.billing.history import since
 from tests.billing.night import Night
 from tests.billing.stripe_events import START
@@ -85,3 +87,12 @@ def test_a_cohort_that_decided_long_ago_is_none_though_nobody_had_heard_of_it() 
     assert night.incidents("churn_spike") == []
     night.deliver(*(ended(start + 100 + at, at) for at in range(20)))
     assert len(night.incidents("churn_spike")) == 1
+
+
+@pytest.mark.parametrize("signal", ["churn_spike", "mrr_drop"])
+def test_who_is_first_heard_of_when_he_leaves_is_no_share_of_those_known_so_far(signal: str) -> None:
+    """Of two thousand, sixty have renewed since we look, and twelve have left."""
+    night = Night()
+    night.deliver(*(subscribed(600 * number, number, kind="updated") for number in range(60)))
+    night.deliver(*(ended(DAY // 2 + 600 * number, 1000 + number) for number in range(12)))
+    assert night.incidents(signal) == []

@@ -53,14 +53,16 @@ class ChurnSpike(LedgerDetector):
                 return
             yield self._report(fact, gone(ledger, now), base, rate * base)
             return
-        warm = ledger.warm(now)
-        if not warm:
-            base = ledger.paying.total() + churned  # not all who were there a day ago are known
-        least = max(CHURNED_MIN, SHARE_MIN * base) if warm else max(CHURNED_MIN_COLD, SHARE_MIN_COLD * base)
+        least = max(CHURNED_MIN, SHARE_MIN * base)
         if churned < least:
             yield churned / least
             return
         sudden = [one for one in gone(ledger, now) if not announced(ledger, one)]
+        if not ledger.warm(now):
+            # Of those who stay most are not heard of yet; nor may then count who is heard of because he leaves.
+            sudden = [one for one in sudden if ledger.knew(one)]
+            base = ledger.paying.total() + len(sudden)
+            least = max(CHURNED_MIN_COLD, SHARE_MIN_COLD * base)
         usual = max(self._usually(now), ORDINARY * base)
         if len(sudden) >= least and tail(len(sudden), usual) < CHANCE[self.rules.sensitivity]:
             yield self._report(fact, sudden, base, usual)

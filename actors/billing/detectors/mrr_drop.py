@@ -7,7 +7,7 @@ from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
 from actors.billing.ledger import DAY
 from actors.billing.money import format_money
-from actors.billing.record import Movement
+from actors.billing.record import Kind, Movement
 from actors.store.records import Severity
 
 LOSS = {"low": 0.15, "normal": 0.10, "high": 0.05}
@@ -63,7 +63,10 @@ class MrrDrop(LedgerDetector):
             yield self._report(fact, sorted(drops, reverse=True), threshold)
 
     def _drop(self, currency: str, now: int, threshold: float) -> Drop | None:
+        adaptive = self.rules.revenue_drop_percent is None
         recent = [step for step in self.ledger.recent(now) if step.currency == currency]
+        if adaptive and not self.ledger.warm(now):
+            recent = [step for step in recent if step.kind is not Kind.CHURN or self.ledger.knew(step)]
         elsewhere: Counter[str] = Counter()
         for step in self.ledger.recent(now):
             if step.currency != currency:
@@ -73,11 +76,8 @@ class MrrDrop(LedgerDetector):
             by_customer[step.customer] -= step.amount
         for customer in [known for known in by_customer if known and elsewhere[known] > 0]:
             del by_customer[customer]
-        lost = by_customer.total()
-        opening = self.ledger.mrr[currency] - self.ledger.net(now)[currency]
-        if lost <= 0 or lost < threshold * opening:
-            return None
-        if self.rules.revenue_drop_percent is None and not self._matters(recent, currency):
+        lost, opening = by_customer.total(), self.ledger.mrr[currency] - sum(step.amount for step in recent)
+        if lost <= 0 or lost < threshold * opening or (adaptive and not self._matters(recent, currency)):
             return None
         return Drop(lost / opening, lost, opening, currency, by_customer, recent[0].at)
 
