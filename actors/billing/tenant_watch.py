@@ -1,6 +1,7 @@
 """One tenant's part of the watch: its detectors, and what they share."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 from zlib import compress, decompress
 
@@ -24,14 +25,28 @@ RETIRED: Json = {"retired": True}
 LEDGER = "ledger:"
 """Before the id of a subscription: the name of its part of a snapshot."""
 
-READERS: dict[type[Fact], tuple[int, ...]] = {
-    fact: tuple(index for index, detector in enumerate(DETECTORS) if fact in detector.reads)
-    for fact in {fact for detector in DETECTORS for fact in detector.reads}
-}
-"""Which detectors are shown which facts, as positions in DETECTORS."""
-
 TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
-"""Those that wait for a time."""
+"""Those that wait for a time, as positions in DETECTORS."""
+
+Choice = Callable[[Sequence[Detector]], Sequence[Detector]]
+"""Of all detectors, some."""
+
+
+def those_at(positions: Sequence[int]) -> Choice:
+    """Those at these positions."""
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return itemgetter(slice(positions[0], positions[0] + 1) if positions else slice(0))
+
+
+NOBODY = those_at(()), those_at(())
+
+READERS: dict[type[Fact], tuple[Choice, Choice]] = {
+    fact: (those_at(shown), those_at([index for index in shown if index in TIMED]))
+    for fact in {fact for detector in DETECTORS for fact in detector.reads}
+    if (shown := [index for index, detector in enumerate(DETECTORS) if fact in detector.reads])
+}
+"""Which detectors are shown which facts, and those of them that may then wait for another time."""
 
 TRIED = Attempt, InvoiceAttempt
 """What is counted once, whoever tells it."""
@@ -172,11 +187,12 @@ class TenantWatch:
             if kind in Diary.reads:
                 self.diary.observe(fact, now)
             self.shown.add(kind)
-            for index in READERS.get(kind, ()):
-                detector = detectors[index]
+            readers, timed = READERS.get(kind, NOBODY)
+            for detector in readers(detectors):
                 if said := detector.observe(fact, now):
                     found += said
-                if detector.due < due:  # noqa: PLR1730 - min() is a call, ten times an event
+            for detector in timed(detectors):
+                if detector.due < due:  # noqa: PLR1730 - min() is a call, three times an event
                     due = detector.due
         self.due = due
         return found

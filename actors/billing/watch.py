@@ -190,7 +190,8 @@ class Watch:
             case Kind.EVENT:
                 return self._event(entry)
             case Kind.SIGNATURES:
-                self._show(entry, (SignaturesFailed(self._now, "", entry.data["failed"]),))
+                failed = SignaturesFailed(self._now, "", entry.data["failed"])
+                self._show(entry, self._tenant(entry.tenant), (failed,))
             case Kind.TICK:
                 self._tick(entry.seq)
             case Kind.CONFIG:
@@ -256,11 +257,11 @@ class Watch:
                     tenant.take_over(knowing)
                     self._due = min(self._due, tenant.due)
             case "missed":
-                self._show(entry, (EventsMissed(self._now, "", data["missed"], data["first"], data["last"]),))
+                self._show(entry, tenant, (EventsMissed(self._now, "", data["missed"], data["first"], data["last"]),))
             case "found":
-                self._show(entry, normalise(data["event"], self._now)[1:])  # nothing has arrived
+                self._show(entry, tenant, normalise(data["event"], self._now)[1:])  # nothing has arrived
             case "probed":
-                self._show(entry, (EndpointProbed(self._now, "", data["verdict"], data["detail"]),))
+                self._show(entry, tenant, (EndpointProbed(self._now, "", data["verdict"], data["detail"]),))
 
     def _event(self, entry: LogEntry) -> Reading:
         facts = normalise(entry.data, self._now)
@@ -273,10 +274,9 @@ class Watch:
             past.hold(entry.data, self._now)
         if (tenant := self._tenant(entry.tenant)).met is None:
             tenant.meet(self._now)
-        return self._show(entry, facts)
+        return self._show(entry, tenant, facts)
 
-    def _show(self, entry: LogEntry, facts: Sequence[Fact]) -> Reading:
-        tenant = self._tenant(entry.tenant)
+    def _show(self, entry: LogEntry, tenant: TenantWatch, facts: Sequence[Fact]) -> Reading:
         found = tenant.observe(facts, self._now)
         self._due = min(self._due, tenant.due)
         if not found or ("backfilled" in entry.data and facts[0].at < self._now - NEWS):

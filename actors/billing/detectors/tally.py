@@ -89,19 +89,20 @@ class Tally:
         total, failed = sum(totals[left:first]), sum(fails[left:first])
         at_most = at_least if exactly else sys.maxsize
         best, best_total, best_failed = None, 1, -1
-        for end in range(first, bisect_right(seconds, second + span_s)):
-            total += totals[end]
-            failed += fails[end]
-            start = seconds[end] - span_s
+        ends = slice(first, bisect_right(seconds, second + span_s))
+        for end, more, failing in zip(seconds[ends], totals[ends], fails[ends], strict=True):
+            total += more
+            failed += failing
+            start = end - span_s
             while seconds[left] < start:
                 total -= totals[left]
                 failed -= fails[left]
                 left += 1
             if at_least <= total <= at_most:
-                more = failed * best_total - best_failed * total  # of two shares, without dividing thousands of times
-                if more > 0 or (not more and total > best_total):
+                ahead = failed * best_total - best_failed * total  # of two shares, without dividing a thousand times
+                if ahead > 0 or (not ahead and total > best_total):
                     best, best_total, best_failed = (left, end), total, failed
-        return best and Window(seconds[best[0]], seconds[best[1]], best_total, best_failed)
+        return best and Window(seconds[best[0]], best[1], best_total, best_failed)
 
     def _advance(self, second: int) -> None:
         """The latest window moves on to a new second, the last of the list."""
