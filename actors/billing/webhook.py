@@ -5,7 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
@@ -180,9 +180,8 @@ class Gate:
         event_id = event.get("id")
         if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
             return None
-        data = {**self._projector.project(event), **how}
-        archive = orjson.dumps(event) if self._archive == "full" else None
-        return NewEntry(Kind.EVENT, owner_of(tenant, event), self._clock.now(), data, event_id, archive)
+        entry = self._entry(tenant, self._clock.now(), event_id, event, orjson.dumps(event))
+        return replace(entry, data={**entry.data, **how})
 
     def _entry(self, tenant: str, now: int, event_id: str, event: Json, body: bytes) -> NewEntry:
         archive = body if self._archive == "full" else None
