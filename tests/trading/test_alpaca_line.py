@@ -31,7 +31,10 @@ class Peer:
 
     async def watched(self, seconds: float, deaf: Callable[[], Coroutine[Any, Any, bool]] | None = None) -> None:
         """A line to this peer, for so long."""
-        confirmed = lambda message: message.get("T") == "subscription"  # noqa: E731
+
+        def confirmed(message: dict[str, Any]) -> bool:
+            return message.get("T") == "subscription"
+
         line = Line("test", self.make, confirmed, chance(1), Patience(), deaf)
         with anyio.move_on_after(seconds):
             await line.run(self.heard.append, self.links.append)
