@@ -1,7 +1,7 @@
 """A stream is connected again: soon when it was well, slower and slower when it is not, never in a storm."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import anyio
@@ -32,7 +32,7 @@ class Peer:
     async def watched(self, seconds: float, deaf: Callable[[], Coroutine[Any, Any, bool]] | None = None) -> None:
         """A line to this peer, for so long."""
 
-        def confirmed(message: dict[str, Any]) -> bool:
+        def confirmed(message: Mapping[str, Any]) -> bool:
             return message.get("T") == "subscription"
 
         line = Line("test", self.make, confirmed, chance(1), Patience(), deaf)
