@@ -52,7 +52,8 @@ async def examine(trading: Trading) -> list[Problem]:
     clock = WallClock()
     market, broker = ports(trading, clock, CHECK_S)
     try:
-        return await problems(broker, market, trading.universe.symbols, clock)
+        shared_out = trading.capital_per_strategy is None
+        return await problems(broker, market, trading.universe.symbols, clock, shared_out=shared_out)
     finally:
         broker.close()
         market.close()

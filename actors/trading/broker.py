@@ -133,7 +133,7 @@ class BrokerDesk(DeskReader):
         capital = self._capital
         if missing and capital is None and self._standing.account is not None:
             capital = self._standing.account.equity / len(self._strategies)
-        return [] if capital is None else [Funded(name, capital, now) for name in missing]
+        return [Funded(name, capital, now) for name in missing] if capital is not None and capital > 0 else []
 
     def _fresh_news(self) -> list[OrderUpdate]:
         """Those that are not in the log yet; they are kept until they are."""

@@ -73,6 +73,15 @@ def test_it_is_one_line_at_start_and_one_of_doctors(tmp_path: Path, exchange: Ex
     assert key in line
 
 
+def test_an_account_without_money_is_refused_where_it_is_to_be_shared_out(
+    tmp_path: Path, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange.account, "cash", 0.0)
+    says = "the account has 0.00 dollars to share out among the strategies; pay something in"
+    said = nightdesk("run", "--config", config(tmp_path, exchange))
+    assert said == (2, [f"nightdesk: trading.capital_per_strategy: {says}"])
+
+
 def test_doctor_says_that_all_is_well(tmp_path: Path, exchange: Exchange) -> None:
     """Also that it is another time there: the desk lives by the exchange's."""
     _, found = nightdesk("doctor", "--config", config(tmp_path, exchange))

@@ -81,6 +81,21 @@ def test_capital_is_an_equal_share_of_the_account_where_none_is_said(tmp_path: P
     story(tmp_path, tell, strategies=("one", "two"), capital=None)
 
 
+def test_an_account_without_money_founds_no_books(tmp_path: Path) -> None:
+    """They keep for ever what they began with; once there is money, they begin."""
+
+    async def tell(floor: Floor) -> None:
+        floor.exchange.cash = 0.0
+        async with floor.at_work():
+            await floor.tick()
+            assert not floor.desk.accounts.purses
+            floor.exchange.cash = 50_000.0
+            await floor.clock.sleep(600)
+            assert floor.desk.accounts.purses["alone"].capital == 50_000.0
+
+    story(tmp_path, tell, capital=None)
+
+
 def test_a_split_over_night_is_no_difference_and_no_loss(tmp_path: Path) -> None:
     """Four for one: 100 shares at 100.02 are 400 at 25.005; the books know at midnight, the broker at six."""
 

@@ -39,8 +39,13 @@ def keys_of_the_other_kind(key_id: str, *, paper: bool) -> Problem | None:
     return None
 
 
-async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collection[str], clock: Clock) -> list[Problem]:
-    """What stands in the way of trading these symbols; the first is the first to mend."""
+async def problems(
+    broker: AlpacaBroker, market: AlpacaMarket, symbols: Collection[str], clock: Clock, *, shared_out: bool = True
+) -> list[Problem]:
+    """What stands in the way of trading these symbols; the first is the first to mend.
+
+    `shared_out`: the strategies begin with what the account has, and not with a capital that the settings name.
+    """
     try:
         account = await broker.account()
     except Refused as error:
@@ -49,6 +54,9 @@ async def problems(broker: AlpacaBroker, market: AlpacaMarket, symbols: Collecti
         says = f"{error}; check the address and the network"
         return [Problem("trading.base_url", says, passing=broker.host.is_alpacas)]
     found = [Problem("trading.key_id", "the account is blocked; Alpaca says why")] if account.blocked else []
+    if shared_out and account.equity <= 0:
+        says = f"the account has {account.equity:,.2f} dollars to share out among the strategies; pay something in"
+        found.append(Problem("trading.capital_per_strategy", says))
     return [*found, *await _of_the_market(market, symbols), *await _of_the_time(broker, market, clock)]
 
 
