@@ -1,6 +1,6 @@
 """How tests wait on the wall clock: a busy machine needs its time, and nothing goes wrong by that."""
 
-from actors.kernel.clock import SECOND, io_sleep, monotonic
+from actors.kernel.clock import SECOND, WallClock, io_sleep, monotonic
 
 PATIENCE_S = 60.0
 """For what has to come. Only a test that fails waits so long."""
@@ -29,3 +29,13 @@ class PatientClock:
     async def sleep_until(self, at: int) -> None:
         while (left := at - self.now()) > 0:
             await io_sleep(min(left / SECOND / self._speed, STEP_S / 2))
+
+
+class StoppedClock(WallClock):
+    """Shows `at` (UTC microseconds), and is put forward by hand."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def now(self) -> int:
+        return self.at

@@ -292,7 +292,7 @@ async def test_cancelling_callers_in_the_middle_of_a_commit_loses_nobody_elses_w
     """Nor the cancelled ones' own, once it was under way."""
     held = threading.Event()
     async with running(tmp_path) as store:
-        slow = asyncio.ensure_future(store._change(lambda _: held.wait(5)))  # noqa: TID251 - a task of the test
+        slow = asyncio.ensure_future(store._change(lambda _: held.wait(PATIENCE_S)))  # noqa: TID251 - a task of the test
         beside = [asyncio.ensure_future(store.append(event(f"evt_{n}"))) for n in range(20)]  # noqa: TID251 - as above
         while store.mailbox.depth:
             await asyncio.wait([slow], timeout=0.001)
@@ -315,7 +315,7 @@ async def test_a_writer_that_is_cancelled_still_answers_who_waits(tmp_path: Path
     await store.start()
     try:
         writer = asyncio.ensure_future(store.run())  # noqa: TID251 - a task of the test
-        waiting = asyncio.ensure_future(store._change(lambda _: held.wait(5)))  # noqa: TID251 - as above
+        waiting = asyncio.ensure_future(store._change(lambda _: held.wait(PATIENCE_S)))  # noqa: TID251 - as above
         while store._commits._writing is None:
             await asyncio.wait([waiting], timeout=0.001)
         writer.cancel()

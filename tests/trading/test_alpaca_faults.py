@@ -159,7 +159,7 @@ async def test_alpaca_py_alone_waits_for_a_stalled_server_without_end() -> None:
         thread.start()
         await io_sleep(3)
         assert thread.is_alive()
-    await asyncio.to_thread(thread.join, 10)  # the server is gone, and with it what it waited for
+    await asyncio.to_thread(thread.join, PATIENCE_S)  # the server is gone, and with it what it waited for
     alone._session.close()
 
 
