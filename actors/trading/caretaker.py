@@ -78,7 +78,6 @@ class Caretaker(Runner):
     def _decide_nothing(self) -> None:
         self.trader.failure = self._why
         self.trader.wanted.clear()
-        self.trader.unsaid.clear()  # the lab would decide something on these bars; here nobody has
 
     async def settled(self) -> None:
         """Of who failed people know; of who was taken out of the config they hear as long as it holds something."""

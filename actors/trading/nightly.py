@@ -15,7 +15,7 @@ from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import Severity
 from actors.trading.journal import KINDS
 from actors.trading.parity import Difference, Night, Replay
-from actors.trading.trader_state import fingerprint, pack_states, unpack_states
+from actors.trading.trader_state import pack_states, unpack_states
 from actors.trading.words import Decided, WarmedUp
 from strategies.lanes import StateMismatch
 from strategies.sessions import NEW_YORK
@@ -78,8 +78,6 @@ class Parity(Actor[Never]):
         last = await self._store.desk.last_seq()
         while entries := await self._store.desk.read(position, PAGE, kinds):
             for entry in entries:
-                if entry.seq <= mark.cursor and entry.kind == KINDS[Decided]:
-                    continue  # other code's, or compared already
                 for differences in night.fold(entry):
                     found += differences
                     await checkpoint()
@@ -113,8 +111,7 @@ class Parity(Actor[Never]):
                 strategy,
                 f"{strategy} decided live what the lab does not: {found[0]}",
                 Severity.WARNING,
-                first="Was its file changed while it ran? Else its state was wrong: "
-                f"nightdesk restart trading.strategy:{strategy}, and please report this.",
+                first=f"Its state was wrong: nightdesk restart trading.strategy:{strategy}, and please report this.",
                 evidence={"differences": [str(one) for one in found[:SHOWN]], "count": len(found)},
                 quiet_s=UNTIL_RESOLVED_S,
             )
@@ -133,7 +130,7 @@ def _parts(replays: Sequence[Replay]) -> Parts:
     parts = {}
     for replay in replays:
         head = {
-            "fingerprint": fingerprint(replay.strategy, replay.timeframe),
+            "fingerprint": replay.by,
             "warming_until": replay.warming_until,
             "bar_time": replay.bar_time,
             "failed": replay.failed,
@@ -150,7 +147,7 @@ def _restore(replays: Sequence[Replay], parts: Parts) -> bool:
         for replay in replays:
             version, packed = parts[replay.name]
             head, states = unpack_states(packed)
-            if version != VERSION or head["fingerprint"] != fingerprint(replay.strategy, replay.timeframe):
+            if version != VERSION or head["fingerprint"] != replay.by:
                 return False
             replay.strategy.restore(states["strategy"])
             replay.closes = states["lab"]["closes"]

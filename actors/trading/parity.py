@@ -4,7 +4,7 @@ The lab is shown the bars that the log holds, day by day, laid out, resampled an
 came one by one, through restarts. Both must come to the same signals, to the last bit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from actors.kernel.frozen import frozen
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind
 from actors.trading.journal import decode
 from actors.trading.strategy_block import SHARE
+from actors.trading.trader import fingerprint
 from actors.trading.words import Decided, WarmedUp
 from config.errors import BadInput
 from strategies.bars import RAW_UNITS_PER_DOLLAR, Bars, Ints, carry_forward, timeframe_text
@@ -59,6 +60,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         self._begin(NEVER)
+        self.by = fingerprint(self.strategy, self.timeframe)
 
     def begin_anew(self, until: int) -> None:
         """Signals begin with the bars that follow; what was decided that day by older ones is not compared."""
@@ -82,7 +84,8 @@ class Replay:
         before = self.bar_time
         lab = None if own is None else self._advance(own)
         if own is not None and lab is not None and self.anchored:
-            yield from _compare([one for one in decided if one.bar_time > before], own, lab)
+            ours = [one for one in decided if one.bar_time > before and one.by in ("", self.by)]
+            yield from _compare(ours, {one.bar_time for one in decided}, own, lab)
 
     def _own(self, base: Bars) -> Bars | None:
         try:
@@ -210,8 +213,11 @@ def laid_out(blocks: Sequence[BarBlock], symbols: Sequence[str]) -> Bars:
     )
 
 
-def _compare(decided: Sequence[Decided], bars: Bars, lab: Decisions) -> Iterator[Difference]:
-    """A bar after the last decision may still be open live: nobody knows yet that its last minute had no bar."""
+def _compare(decided: Sequence[Decided], seen: Collection[int], bars: Bars, lab: Decisions) -> Iterator[Difference]:
+    """A bar after the last decision may still be open live: nobody knows yet that its last minute had no bar.
+
+    `seen` are the times of bars on which anything was decided, also by other code or, while it was away, by nobody.
+    """
     if not decided:
         return
     rows = {int(time): row for row, time in enumerate(bars.times.tolist())}
@@ -220,9 +226,9 @@ def _compare(decided: Sequence[Decided], bars: Bars, lab: Decisions) -> Iterator
     for time in sorted(said.keys() | {time for time in rows if first < time < last}):
         if time not in rows:
             yield Difference(name, time, "", "a bar", "was seen", "there is none")
-        elif time not in said:
+        elif time not in seen:
             yield Difference(name, time, "", "a bar", "nothing was decided on", "there is one")
-        else:
+        elif time in said:
             yield from _compare_bar(said[time], bars.symbols, lab, rows[time])
 
 

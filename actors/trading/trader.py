@@ -5,6 +5,8 @@ Its rules are those of the backtest (strategies/lab/plain.py), told from the sid
 the differential tests hold one against the other.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,6 +69,13 @@ class Wanted:
     bar_time: int
 
 
+def fingerprint(strategy: Strategy, timeframe: int) -> str:
+    """One hash for all that a saved state of the strategy depends on: code, parameters, symbols, length of its bars."""
+    parts = (strategy, *strategy.overlays)
+    depends = [[part.code_hash() for part in parts], [part.values for part in parts], strategy.shape.symbols, timeframe]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
 class Trader:
     """The strategy object, its book, and what it has decided and not yet got."""
 
@@ -92,6 +101,7 @@ class Trader:
         self.costs = costs
         self.make = make
         self.strategy = make()
+        self.by = fingerprint(self.strategy, timeframe)
         self.timeframe = timeframe
         self.symbols = self.strategy.shape.symbols
         self.blocks = StrategyBlocks(self.symbols, self.timeframe, membership)
@@ -222,7 +232,7 @@ class Trader:
         if self.flat_by_session and bars.time >= self.flat_from:
             self.wanted.clear()
         cash, killed = self.book.book.cash, self.killed_at is not None
-        self.unsaid.append(Decided(self.name, bars.time, entries, held, leaves, equity, cash, killed, at))
+        self.unsaid.append(Decided(self.name, bars.time, entries, held, leaves, equity, cash, killed, at, self.by))
 
     def _advance(self, block: Block) -> Decisions | None:
         if self.failure:

@@ -1,7 +1,5 @@
 """A trader on disk: what it was asked to be and what has become of it. What cannot be read is never guessed."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +10,6 @@ from actors.store.desk_records import Parts
 from actors.trading.quality import Quality
 from actors.trading.trader import Trader, Wanted
 from actors.trading.words import Decided
-from strategies.base import Strategy
 from strategies.lab.book import Exits
 from strategies.lanes import State, StateMismatch
 
@@ -33,13 +30,6 @@ _PLAIN = (
 )
 
 
-def fingerprint(strategy: Strategy, timeframe: int) -> str:
-    """One hash for all that a saved state of the strategy depends on: code, parameters, symbols, length of its bars."""
-    parts = (strategy, *strategy.overlays)
-    depends = [[part.code_hash() for part in parts], [part.values for part in parts], strategy.shape.symbols, timeframe]
-    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-
-
 def save(trader: Trader) -> dict[str, tuple[int, bytes]]:
     """Everything; of the record the months that changed."""
     plain = {name: getattr(trader, name) for name in _PLAIN}
@@ -48,7 +38,7 @@ def save(trader: Trader) -> dict[str, tuple[int, bytes]]:
     book = {"plain": plain, "wanted": wanted, "exits": exits, "unsaid": trader.unsaid}
     book |= {"book": trader.book.save(), "quality": trader.quality.save()}
     head = {
-        "fingerprint": fingerprint(trader.strategy, trader.timeframe),
+        "fingerprint": trader.by,
         "timeframe": trader.timeframe,
         "resampler": trader.resampler.state().hex(),
     }
@@ -85,7 +75,7 @@ def load_strategy(trader: Trader, parts: Parts) -> bool:
             return False
         saved, state = unpack_states(packed)
         trader.resampler.restore(bytes.fromhex(saved["resampler"]))  # the market's bars, whoever the strategy is
-        if saved["fingerprint"] != fingerprint(trader.strategy, trader.timeframe):
+        if saved["fingerprint"] != trader.by:
             return False
         trader.strategy.restore(state["strategy"])
         trader.blocks.restore(state["blocks"])

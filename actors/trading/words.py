@@ -161,7 +161,7 @@ class Decided:
     """What a strategy concluded at the close of a bar, and what its book was worth there.
 
     `enter`: what its signals say to buy, with scores, whether it can or not; `held`: what it held of the symbols with a
-    bar; `leave`: those of them that its signals say to sell.
+    bar; `leave`: those of them that its signals say to sell. `by` tells its code and parameters from others it has had.
     """
 
     strategy: str
@@ -173,6 +173,7 @@ class Decided:
     cash: float
     killed: bool
     at: int
+    by: str = ""
 
 
 @frozen

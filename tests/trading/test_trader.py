@@ -245,15 +245,13 @@ def test_on_a_half_day_the_session_ends_at_one() -> None:
     desk = Desk(kind=Flat)
     desk.now = OPEN - 3 * 24 * 60 * MINUTE + 205 * MINUTE  # Friday, 12:55
     desk.wishes = Wishes(desk.trader, desk.board, lambda _: desk.now - MINUTE)
-    for minute in range(4):
-        left = intents(desk.minute({"A": 100}))
-        if minute < 3:
-            assert left == []
-            for entry in intents(desk.quoted(A=100)):
-                desk.fill(entry, 100)
-                desk.over(entry)
-            desk.now -= SECOND
-    assert [(one.symbol, one.reason, one.at) for one in left] == [
+    for _ in range(3):
+        assert intents(desk.minute({"A": 100})) == []
+        for entry in intents(desk.quoted(A=100)):
+            desk.fill(entry, 100)
+            desk.over(entry)
+        desk.now -= SECOND
+    assert [(one.symbol, one.reason, one.at) for one in intents(desk.minute({"A": 100}))] == [
         ("A", "session_end", OPEN - 3 * 24 * 60 * MINUTE + 209 * MINUTE)
     ]
     assert intents(desk.quoted(A=100, B=100)) == []
