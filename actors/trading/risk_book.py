@@ -117,8 +117,9 @@ class RiskBook:
         if self.accounts.capital > 0 and self.drawdown() >= self._kill_switch_drawdown:
             self.fallen = True
         for who, equity in self.closing.items():
-            loss = self.opening[who] - equity
-            if loss >= self._daily_loss * self.opening[who] > 0:
+            opening = self.opening.setdefault(who, equity)  # who has no money yet has no day before
+            loss = opening - equity
+            if loss >= self._daily_loss * opening > 0:
                 self.lost.setdefault(who, loss)
 
     def _judged(self, verdict: Verdict) -> None:
