@@ -121,32 +121,35 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
         until(lambda: agreed(daemon, exchange))
 
 
-@pytest.mark.parametrize(("why", "state"), [("retired", "retired"), ("hung", "failed")])
-def test_what_a_strategy_holds_that_is_not_there_is_sold_when_told(why: str, state: str, tmp_path: Path) -> None:
-    """The config does not name it any more, or it hung in an earlier life of the process."""
+def test_what_strategies_hold_that_are_not_there_is_sold_when_told(tmp_path: Path) -> None:
+    """One is not in the config any more, one hung in an earlier life of the process."""
     exchange = Exchange()
-    with exchange.open(), trading(tmp_path, exchange.address, strategies=["patient"]) as daemon:
-        patient = RESTLESS.replace("leave=always", "leave=~always").replace("Restless", "Patient")
-        (tmp_path / "own" / "patient.py").write_text(patient)
+    with exchange.open(), trading(tmp_path, exchange.address, strategies=["retired", "hung"]) as daemon:
+        for name in ("retired", "hung"):
+            patient = RESTLESS.replace("leave=always", "leave=~always").replace("Restless", name.title())
+            (tmp_path / "own" / f"{name}.py").write_text(patient)
+
+        def positions() -> dict[str, int]:
+            return {row["name"]: row["positions"] for row in daemon.get("/strategies")["strategies"]}
+
         daemon.start()
-        until(lambda: True if exchange.holdings() else None)
+        until(lambda: True if all(positions().values()) else None)
         daemon.kill()
-        if why == "retired":
-            config = yaml.safe_load(daemon.config.read_text())
-            other = config["trading"] | {"strategies": ["breakout_20d"]}
-            daemon.config.write_text(yaml.safe_dump(config | {"trading": other}))
-        else:
-            (tmp_path / "data" / "quarantine").write_text("trading.strategy:patient\tpatient.py:12\n")
+        config = yaml.safe_load(daemon.config.read_text())
+        daemon.config.write_text(yaml.safe_dump(config | {"trading": config["trading"] | {"strategies": ["hung"]}}))
+        (tmp_path / "data" / "quarantine").write_text("trading.strategy:hung\thung.py:12\n")
         daemon.start()
         until(lambda: agreed(daemon, exchange))
-        [incident] = until(lambda: daemon.incidents("strategy_failed") or None)
-        assert "nightdesk flatten patient sells what it holds" in incident["evidence"]["first"]
-        rows = {row["name"]: row for row in daemon.get("/strategies")["strategies"]}
-        assert (rows["patient"]["state"], rows["patient"]["positions"]) == (state, len(exchange.holdings()))
-        code, lines = nightdesk("flatten", "patient", "--json", "--socket", daemon.socket)
-        assert (code, [json.loads(line)["name"] for line in lines]) == (0, ["patient"])
+        told = until(lambda: found if len(found := daemon.incidents("strategy_failed")) == 2 else None)
+        for incident in told:
+            assert f"nightdesk flatten {incident['scope']} sells what it holds" in incident["evidence"]["first"]
+        states = {row["name"]: row["state"] for row in daemon.get("/strategies")["strategies"]}
+        assert states == {"retired": "retired", "hung": "failed"}
+        assert all(positions().values())
+        assert nightdesk("flatten", "--socket", daemon.socket)[0] == 0
         until(lambda: True if not exchange.holdings() else None)
         until(lambda: agreed(daemon, exchange))
+        assert not any(positions().values())
         assert max(Counter(exchange.posts).values()) == 1
 
 
