@@ -21,6 +21,7 @@ from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
 from actors.billing.lookups import Lookups
 from actors.billing.scorer import Scorer
+from actors.billing.stripe_api import Stripe
 from actors.billing.tenant_watch import RETIRED
 from actors.billing.ticker import Ticker
 from actors.billing.watch import Watch
@@ -234,8 +235,8 @@ class Daemon:
             )
 
     def _asking(self, actor: type[Backfiller | Lookups]) -> Backfiller | Lookups:
-        base = self._settings.billing.api_url
-        return actor(self._backfills, self.store, self._clock, self._rng, self.gate, base=base)
+        stripe = Stripe(self._clock, self._rng, self._settings.billing.api_url)
+        return actor(self._backfills, self.store, self._clock, self.gate, stripe)
 
     def _wake(self, channels: Iterable[str]) -> None:
         for name in channels:

@@ -10,10 +10,10 @@ import anyio
 import structlog
 
 from actors.billing.probe import Deliveries, Probe, Verdict, judge
-from actors.billing.stripe_api import PAGE, Json, NotAllowed, Page, StripeApi, Unreachable, Wrong, http_session
+from actors.billing.stripe_api import PAGE, Json, NotAllowed, Page, Stripe, StripeApi, Unreachable, Wrong
 from actors.billing.webhook import Gate
 from actors.kernel.actor import Actor
-from actors.kernel.clock import SECOND, Clock, Random, io_sleep, monotonic
+from actors.kernel.clock import SECOND, Clock, io_sleep, monotonic
 from actors.kernel.frozen import frozen
 from actors.kernel.mailbox import Mailbox, conflate
 from actors.store.accounts import HISTORY, MISSED, Backfill
@@ -130,27 +130,23 @@ class Backfiller(Actor[Look]):
         board: Backfills,
         store: Store,
         clock: Clock,
-        rng: Random,
         gate: Gate,
-        *,
-        base: str | None,
+        stripe: Stripe,
     ) -> None:
         self._board = board
         self._store = store
         self._clock = clock
-        self._rng = rng
         self._gate = gate
-        self._base = base
-        self._apis: dict[str, tuple[str, StripeApi]] = {}
+        self._stripe = stripe
         self._told: dict[str, Verdict] = {}
 
     async def start(self) -> None:
         """Nothing is asked before the first round, and without a key nothing ever."""
-        self._session = http_session()
+        self._stripe.open()
 
     async def stop(self) -> None:
         """What was under way goes on from where it is noted, in the next life."""
-        await self._session.close()
+        await self._stripe.close()
 
     async def run(self) -> None:
         """For ever."""
@@ -185,7 +181,7 @@ class Backfiller(Actor[Look]):
                 tasks.start_soon(work)
 
     async def _compare(self, account: Account) -> None:
-        api = self._api(account)
+        api = self._stripe.api(account.api_key, account.connected)
         try:
             deliveries = await self._deliveries(api, account)
             await self._fetch(api, account.tenant, deliveries)
@@ -204,14 +200,6 @@ class Backfiller(Actor[Look]):
             return
         self._board.probes[account.tenant] = probe
         await self._tell(account.tenant, probe)
-
-    def _api(self, account: Account) -> StripeApi:
-        key, api = self._apis.get(account.tenant, ("", None))
-        if api is None or key != account.api_key:
-            ours = (account.api_key, self._session, self._clock, self._rng)
-            api = StripeApi(*ours, base=self._base, account=account.connected)
-            self._apis[account.tenant] = (account.api_key, api)
-        return api
 
     async def _deliveries(self, api: StripeApi, account: Account) -> Deliveries:
         now_s = self._clock.now() // SECOND

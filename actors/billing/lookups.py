@@ -8,10 +8,10 @@ import structlog
 
 from actors.billing.backfill import Backfills
 from actors.billing.memory import Recent
-from actors.billing.stripe_api import NotAllowed, StripeApi, Unreachable, Wrong, http_session
+from actors.billing.stripe_api import NotAllowed, Stripe, Unreachable, Wrong
 from actors.billing.webhook import Gate
 from actors.kernel.actor import Actor
-from actors.kernel.clock import SECOND, Clock, Random, monotonic
+from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.frozen import frozen
 from actors.kernel.mailbox import Ask, Gap
 from actors.store.protocol import Store, StoreUnavailable
@@ -58,32 +58,28 @@ class Lookups(Actor[Committed]):
         board: Backfills,
         store: Store,
         clock: Clock,
-        rng: Random,
         gate: Gate,
-        *,
-        base: str | None,
+        stripe: Stripe,
     ) -> None:
         self._board = board
         self._store = store
         self._clock = clock
-        self._rng = rng
         self._gate = gate
-        self._base = base
+        self._stripe = stripe
         self._known: Recent[bool] = Recent(KNOWN_US)  # charges, by tenant and id, that were told of or asked for
         self._waiting: dict[str, tuple[float, Missing]] = {}  # by tenant and charge: until when (monotonic), for what
-        self._apis: dict[str, StripeApi] = {}
         self._position = 0
 
     async def start(self) -> None:
         """What comes from now on."""
-        self._session = http_session()
+        self._stripe.open()
         self._position = (await self._store.status()).last_seq
         self._store.follow(self.mailbox)
 
     async def stop(self) -> None:
         """No more."""
         self._store.unfollow(self.mailbox)
-        await self._session.close()
+        await self._stripe.close()
 
     async def run(self) -> None:
         """For ever. While Stripe is asked the log goes on; what the mailbox cannot hold is read from it."""
@@ -136,11 +132,8 @@ class Lookups(Actor[Committed]):
                 await self._look_up(one, account.api_key)
 
     async def _look_up(self, one: Missing, key: str) -> None:
-        api = self._apis.get(key)
-        if api is None:
-            api = self._apis[key] = StripeApi(key, self._session, self._clock, self._rng, base=self._base)
         try:
-            charge = await api.retrieve("charges", one.charge)
+            charge = await self._stripe.api(key).retrieve("charges", one.charge)
             if charge is None:
                 return
             event = {"id": one.event, "type": "charge.updated", "created": one.at, "data": {"object": charge}}

@@ -161,6 +161,32 @@ async def connect(key: str, session: aiohttp.ClientSession, base: str | None) ->
     )
 
 
+class Stripe:
+    """The APIs of all accounts that an actor asks, over a session that it opens and closes. `base`: as in StripeApi."""
+
+    def __init__(self, clock: Clock, rng: Random, base: str | None) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._base = base
+        self._apis: dict[tuple[str, str | None], StripeApi] = {}
+
+    def open(self) -> None:
+        """Nothing is asked yet."""
+        self._session = http_session()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    def api(self, key: str, account: str | None = None) -> StripeApi:
+        """Always the same one, for it knows how often it asked."""
+        api = self._apis.get((key, account))
+        if api is None:
+            api = StripeApi(key, self._session, self._clock, self._rng, base=self._base, account=account)
+            self._apis[key, account] = api
+        return api
+
+
 def http_session() -> aiohttp.ClientSession:
     """What all accounts share: few connections, no cookies."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=8), cookie_jar=aiohttp.DummyCookieJar())

@@ -11,6 +11,7 @@ import pytest
 from actors.billing import backfill, stripe_api
 from actors.billing.backfill import GRACE_S, Account, Backfiller, Backfills, Look
 from actors.billing.probe import Verdict
+from actors.billing.stripe_api import Stripe
 from actors.billing.webhook import Gate, Tenant
 from actors.kernel.clock import SECOND, ScaledClock, chance, io_sleep
 from actors.simulated.business import Business
@@ -50,10 +51,14 @@ class House:
         self.board = Backfills(store, clock)
         self.board.reconfigure(self.accounts)
 
+    def asked(self) -> Stripe:
+        """As an actor asks it."""
+        return Stripe(self.clock, chance(1), self.stripe.url)
+
     async def look(self, until: Callable[[], bool] = lambda: False) -> None:
         """One round of a backfiller with a life of its own, killed as soon as `until` holds."""
         await self.gate.open()
-        actor = Backfiller(self.board, self.store, self.clock, chance(1), self.gate, base=self.stripe.url)
+        actor = Backfiller(self.board, self.store, self.clock, self.gate, self.asked())
         actor.mailbox = self.board.asked
         await actor.start()
         async with anyio.create_task_group() as tasks:
@@ -312,7 +317,7 @@ async def test_of_a_shop_whose_deliveries_fail_nothing_is_missing_in_the_end(tmp
         board.reconfigure([Account("acme", TENANT.token, KEY)])
 
         async def compare() -> None:
-            actor = Backfiller(board, house_.store, clock, chance(1), house_.gate, base=stripe.url)
+            actor = Backfiller(board, house_.store, clock, house_.gate, Stripe(clock, chance(1), stripe.url))
             actor.mailbox = board.asked
             await actor.start()
             await actor._round(list(board.accounts.values()))

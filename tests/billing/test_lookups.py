@@ -10,7 +10,6 @@ import pytest
 
 from actors.billing import lookups
 from actors.billing.lookups import Lookups
-from actors.kernel.clock import chance
 from actors.kernel.mailbox import drop_oldest
 from actors.simulated.stripe_api import ALL_RIGHTS
 from actors.store.records import Kind
@@ -29,7 +28,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 async def looking(here: House, room: int = 16) -> AsyncIterator[Lookups]:
     """With an actor that follows the log."""
     await here.gate.open()
-    actor = Lookups(here.board, here.store, here.clock, chance(1), here.gate, base=here.stripe.url)
+    actor = Lookups(here.board, here.store, here.clock, here.gate, here.asked())
     actor.mailbox = drop_oldest(room)
     await actor.start()
     async with anyio.create_task_group() as tasks:
