@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.kernel.clock import io_sleep
 from actors.kernel.mailbox import Mailbox, conflate, drop_oldest
 from actors.store.codec import DICTIONARY, pack, unpack, unpack_body
 from actors.store.driver import InlineDriver
@@ -80,6 +81,18 @@ async def test_a_follower_that_falls_behind_finds_the_rest_in_the_log(tmp_path: 
         assert isinstance(newest, Committed)
         assert newest.last == 5
         assert [entry.seq for entry in await store.read_log(2, 2)] == [3, 4]
+
+
+async def test_what_is_asked_for_one_turn_of_the_loop_after_the_other_shares_one_sync(tmp_path: Path) -> None:
+    writes: list[str] = []
+    async with running(tmp_path, driver=InlineDriver(writes.append)) as store:
+        appended = []
+        for number in range(20):
+            appended.append(store.append(event(f"evt_{number}")))
+            await io_sleep(0)
+        assert writes == []
+        assert await asyncio.gather(*appended) == [Appended(seq) for seq in range(1, 21)]
+        assert writes == ["before", "after"]
 
 
 async def test_a_batch_with_one_entry_that_is_not_json_loses_only_that_one(tmp_path: Path) -> None:
