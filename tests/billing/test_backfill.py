@@ -23,7 +23,7 @@ from actors.store.records import Kind, LogEntry
 from actors.store.store import SqliteStore
 from tests.billing import stripe_events as shop
 from tests.billing.gatehouse import gatehouse
-from tests.patience import PatientClock
+from tests.patience import PATIENCE_S, PatientClock
 from tests.store.running import incident, running
 
 DAY = 86_400
@@ -196,6 +196,7 @@ async def test_a_stripe_that_does_not_answer_is_unreachable_and_nothing_is_lost(
         await here.look()
         assert here.board.probes["acme"].verdict is Verdict.UNREACHABLE
         assert await here.events() == []
+        monkeypatch.setattr(stripe_api, "REQUEST_S", PATIENCE_S)
         await here.look()
         assert [entry.data["id"] for entry in await here.events()] == wanted
 
