@@ -283,6 +283,7 @@ async def test_a_disk_that_does_not_answer_refuses_who_waits_and_loses_nothing_w
             with pytest.raises(StoreUnavailable, match="does not answer"):
                 await store.append(event(f"evt_{number}"))
         assert troubles == ["the disk does not answer"]
+        monkeypatch.setattr(commits, "HANG_S", PATIENCE_S)
         answers.set()
         assert not (await store.append(event("evt_1"))).duplicate
         assert troubles == ["the disk does not answer", None]
