@@ -53,6 +53,11 @@ class Reload:
             raise BadInput("billing.tenants: none is left; nothing was changed (restart to watch nobody)")
         changed = difference(self._in_force, wanted)
         waiting = [key for key in changed if not key.startswith(LIVE)]
+        if wanted.trading.enabled and any(key.startswith("trading.") for key in waiting):
+            # The restart that they wait for may come at night, and a refusal then ends the billing watch, too.
+            from daemon.desk_plan import plan  # noqa: PLC0415 - numpy, which the billing watch does without
+
+            plan(wanted.trading)
         in_force = _live_part(self._in_force, wanted)
         await self._apply(in_force)
         self._in_force = in_force

@@ -105,6 +105,11 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
         assert (code, lines) == (2, ["nightdesk: no strategy is called 'nobody'; there are: restless"])
         code, lines = nightdesk("flatten", "", "--socket", daemon.socket)  # an empty variable is not everybody
         assert (code, lines) == (2, ["nightdesk: no strategy is called ''; there are: restless"])
+        good = daemon.config.read_text()
+        daemon.config.write_text(good.replace("- restless", "- nope"))
+        code, [line] = nightdesk("reload", "--socket", daemon.socket)
+        assert (code, line.partition(";")[0]) == (2, "nightdesk: trading.strategies[0]: no strategy is called 'nope'")
+        daemon.config.write_text(good)
         code, lines = nightdesk("halt", "restless", "--json", "--socket", daemon.socket)
         assert (code, [json.loads(line)["state"] for line in lines]) == (0, ["halted"])
         until(lambda: True if not exchange.holdings() else None)
