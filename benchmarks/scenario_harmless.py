@@ -6,7 +6,7 @@ from dataclasses import replace
 from actors.kernel.clock import SECOND
 from actors.simulated import payloads
 from actors.simulated.business import PLANS
-from actors.simulated.commerce import Charge, Invoice, Subscription
+from actors.simulated.commerce import Charge, Subscription
 from benchmarks.scenario_scene import DAY, END_OF_TIME, HOUR, Case, Scene, whose
 
 
@@ -100,9 +100,8 @@ def bought_again(scene: Scene) -> None:
         for seat in range(2):
             when = at + 120 * seat
             one = Subscription(scene.ids.new("sub_", when), who, PLANS[0], when, when)
-            bill = Invoice(scene.ids.new("in_", when), one, when, "subscription_create")
             declined = "do_not_honor" if number % 2 and not seat else None
-            scene.pay(when, who, 1_900, declined, bill)
+            scene.collect(when, one, "subscription_create", declined)
 
 
 def bills_late(scene: Scene) -> None:

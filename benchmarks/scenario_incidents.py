@@ -186,9 +186,14 @@ INCIDENTS = (
     incident("gateway outage, 30 min", outage(0.5), "decline_spike", from_size=500, why="fewer than six payers try"),
     incident("gateway outage, 6 h", outage(6), "decline_spike", from_size=50, why="one payment in six hours"),
     incident(
-        "first of the month, 2x declines", first_of_month, "decline_spike", from_size=500, why="ten declines more"
+        "first of the month, 2x declines",
+        first_of_month,
+        "decline_spike",
+        from_size=5_000,
+        why="1.8 times the usual share",
+        days=2,
     ),
-    incident("refunds, 20 an hour", refunds(60, 3), "refund_spike", also="revenue_drop"),
+    incident("refunds, 20 an hour from 02:00", refunds(60, 3), "refund_spike", also="revenue_drop", hour=2),
     incident("refunds, 12 in 6 h", refunds(12, 6), "refund_spike", to_size=50, why="ten are usual in those hours"),
     incident("refunds, a loop of parts", refund_loop, "refund_spike"),
     incident("price bug, 5 % cancel", price_bug, "cancellation_cluster", also=LOSS, from_size=50, why="none cancels"),
@@ -203,7 +208,7 @@ INCIDENTS = (
     incident("dispute wave, 10 in 36 h", dispute_wave, "dispute_spike", days=2),
     incident("double clicks, 5", paid_twice(lambda _: 5, 6), "duplicate_charge"),
     incident(
-        "3 % charged twice", paid_twice(lambda size: 3 * size // 100, 24), "duplicate_charge", from_size=50, why="none"
+        "3 % charged twice", paid_twice(lambda size: 3 * size // 100, 12), "duplicate_charge", from_size=50, why="none"
     ),
     incident("refund of $19,000", huge_refund, "amount_outlier", from_size=500, why="50 refunds are not known"),
 )

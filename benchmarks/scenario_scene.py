@@ -82,8 +82,18 @@ class Scene:
     def renew(self, at: int, decline: str | None = None) -> None:
         """A subscription of somebody else's pays for its next month."""
         one = Subscription(self.ids.new("sub_", at), self.regular(), PLANS[0], at - 60 * DAY, at)
-        bill = Invoice(self.ids.new("in_", at), one, at, "subscription_cycle")
-        self.pay(at, one.customer, 1_900, decline, bill)
+        self.collect(at, one, "subscription_cycle", decline)
+
+    def collect(self, at: int, one: Subscription, reason: str, decline: str | None = None) -> None:
+        """Its invoice is paid, or is not."""
+        bill = Invoice(self.ids.new("in_", at), one, at, reason)
+        charge = self.pay(at, one.customer, one.plan.amount, decline, bill)
+        if decline is None:
+            bill.status = "paid"
+            self.tell("invoice.paid", at, one.customer, payloads.invoice(bill, charge))
+            if one.customer.modern:
+                link = payloads.invoice_payment(self.ids.new("inpay_", at), bill, charge)
+                self.tell("invoice_payment.paid", at, one.customer, link)
 
     def change(self, at: int, one: Subscription, **before: Any) -> None:
         """A subscription is told of, and what was otherwise before."""
@@ -139,6 +149,7 @@ class Case:
     to_size: int = 500
     why: str = ""
     days: int = 1
+    hour: int = 9  # of the first day, UTC, at which it begins
 
     def shows(self, size: int) -> bool:
         """Whether this size can show it."""
@@ -155,6 +166,7 @@ def incident(
     to_size: int = 500,
     why: str = "",
     days: int = 1,
+    hour: int = 9,
 ) -> Case:
     """Something to be told."""
-    return Case(name, tell, frozenset(signals.split()), frozenset(also.split()), from_size, to_size, why, days)
+    return Case(name, tell, frozenset(signals.split()), frozenset(also.split()), from_size, to_size, why, days, hour)

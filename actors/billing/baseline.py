@@ -34,7 +34,7 @@ class SeasonalRate:
         self._by_hour = array("f", bytes(4 * 24))
         self._by_day = array("f", bytes(4 * 7))
         self._means = 0.0, 0.0  # of the two
-        self._day = array("d", (0.0, 0.0))  # observed and expected of the day under way
+        self._day = array("d", (0.0, 0.0, 0.0, 0.0))  # that of today: see _end_day
         self._spread = array("d", (0.0, 0.0, 0.0, 0.0))  # squared errors and expectations, of hours and of days
         self.hours = 0  # so many were taught
 
@@ -82,11 +82,11 @@ class SeasonalRate:
         self._beta = self._beta * FORGET + season
         self._by_hour[hour % 24] += counted
         self._by_day[hour // 24 % 7] += counted
-        if known:
-            self._spread[0] = self._spread[0] * FORGET + (counted - mean) ** 2
-            self._spread[1] = self._spread[1] * FORGET + mean
         self._day[0] += counted
         self._day[1] += mean
+        if known:
+            self._day[2] += (counted - mean) ** 2
+            self._day[3] += mean
         self.hours += 1
         if hour % 24 == 23:
             self._end_day(known=known)
@@ -96,11 +96,12 @@ class SeasonalRate:
         self._means = sum(self._by_hour) / 24, sum(self._by_day) / 7
 
     def _end_day(self, *, known: bool) -> None:
-        observed, mean = self._day
-        self._day[0] = self._day[1] = 0.0
+        observed, mean, errors, expected = self._day
+        self._day = array("d", bytes(4 * 8))
         if known:
-            self._spread[2] = self._spread[2] * FORGET**24 + (observed - mean) ** 2
-            self._spread[3] = self._spread[3] * FORGET**24 + mean
+            # Not hour by hour: what goes wrong would widen the bounds that it is to be measured by.
+            for cell, new in enumerate((errors, expected, (observed - mean) ** 2, mean)):
+                self._spread[cell] = self._spread[cell] * FORGET**24 + new
         for cells in (self._by_hour, self._by_day):
             for cell, held in enumerate(cells):
                 cells[cell] = held * FORGET_PROFILE_DAY
@@ -115,6 +116,7 @@ class SeasonalRate:
         self._alpha, self._beta, self.hours, hours, days, day, spread = state
         self._by_hour, self._by_day = array("f", b64decode(hours)), array("f", b64decode(days))
         self._day, self._spread = array("d", b64decode(day)), array("d", b64decode(spread))
+        self._day.extend([0.0] * (4 - len(self._day)))  # what is older had two
         self._take_means()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from actors.store.records import Severity
 from tests.billing.night import Night
-from tests.billing.stripe_events import charge, event, intent_of, invoice_of
+from tests.billing.stripe_events import Event, charge, event, intent_of, invoice_of
 
 SDK_KEYS = (
     "3f0e7b0a-58c6-4bb4-9a0c-6d0c1e7a5a11",
@@ -129,22 +129,29 @@ def test_a_payer_learnt_from_the_second_event_of_a_payment_is_compared() -> None
     assert night.only("duplicate_charge").evidence["observed"] == 2
 
 
+def linked(paid: Event, number: int, at: int) -> Event:
+    """Which invoice it paid, as is told since basil."""
+    subject = {
+        "id": f"inpay_{number}",
+        "object": "invoice_payment",
+        "invoice": f"in_{number}",
+        "payment": {"type": "payment_intent", "payment_intent": paid["data"]["object"]["payment_intent"]},
+    }
+    return event("invoice_payment.paid", subject, at)
+
+
+def test_a_second_seat_waits_for_its_invoice_when_the_first_had_one() -> None:
+    first, second = charge(0, basil=True), charge(120, basil=True)
+    night = Night()
+    night.deliver(first, linked(first, 1, 2), second, linked(second, 2, 122))
+    night.pass_minutes(5)
+    assert night.incidents() == []
+
+
 def test_renewals_since_basil_wait_for_the_invoices_that_tell_them_apart() -> None:
     """Two subscriptions of one customer renew in the same minute; the charges no longer name their invoices."""
     renewals = [charge(at, basil=True, request={"id": None, "idempotency_key": None}) for at in (0, 3)]
-    links = [
-        event(
-            "invoice_payment.paid",
-            {
-                "id": f"inpay_{number}",
-                "object": "invoice_payment",
-                "invoice": f"in_{number}",
-                "payment": {"type": "payment_intent", "payment_intent": renewal["data"]["object"]["payment_intent"]},
-            },
-            10,
-        )
-        for number, renewal in enumerate(renewals)
-    ]
+    links = [linked(renewal, number, 10) for number, renewal in enumerate(renewals)]
     night = Night()
     night.deliver(*renewals, *links)
     night.pass_minutes(5)

@@ -25,7 +25,8 @@ class ChurnSpike(LedgerDetector):
     """Many subscriptions ended within 24 hours, of those that were paid for at their start.
 
     The owner's `churn_rate_daily`, when set, decides alone. Else more must have ended than chance explains at the rate
-    of the last four weeks, not counting those whose end was announced: a cohort of old lapses on the same day.
+    of the last four weeks, not counting those whose end was announced: a cohort of old lapses on the same day. Nor does
+    the end of one count whose customer has begun another.
     """
 
     signal = "churn_spike"
@@ -57,7 +58,8 @@ class ChurnSpike(LedgerDetector):
         if churned < least:
             yield churned / least
             return
-        sudden = [one for one in gone(ledger, now) if not announced(ledger, one)]
+        begun = {step.customer for step in ledger.recent(now) if step.kind is Kind.NEW}
+        sudden = [one for one in gone(ledger, now) if one.customer not in begun and not announced(ledger, one)]
         if not ledger.warm(now):
             # Of those who stay most are not heard of yet; nor may then count who is heard of because he leaves.
             sudden = [one for one in sudden if ledger.knew(one)]

@@ -98,7 +98,7 @@ class DuplicateCharge(Detector):
         twins = self._twins(payment)
         if not twins:
             return ()
-        if payment.automatic and any(twin.automatic and None in (twin.invoice, payment.invoice) for twin in twins):
+        if any(awaits_invoice(payment, twin) for twin in twins):
             self._waiting.append((now + LINK_WAIT_US, payment.id))
             self.due = self._waiting[0][0]
             return ()
@@ -239,6 +239,15 @@ def same_thing(one: Payment, other: Payment) -> bool:
     if one.invoice and other.invoice and one.invoice != other.invoice:
         return False
     return not (one.own_key and other.own_key and one.own_key != other.own_key)
+
+
+def awaits_invoice(one: Payment, other: Payment) -> bool:
+    """An invoice that is not told of yet may tell them apart: for one of them has one, or Stripe made both."""
+    if one.invoice and other.invoice:
+        return False
+    return bool(one.invoice or other.invoice) or (
+        one.automatic and other.automatic and None in (one.invoice, other.invoice)
+    )
 
 
 def own_key(key: str) -> str:
