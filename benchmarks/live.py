@@ -9,6 +9,7 @@ of as many bytes is measured in the same run. `ratio` is measured over budget.
 
 import argparse
 import asyncio
+import gc
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,7 @@ from actors.trading.words import Decided, Funded, Intent, IntentOver
 from benchmarks.machine import machine, percentile
 from benchmarks.pastless import nothing
 from config.settings import Trading
+from daemon.app import GC_ALLOCATIONS
 from daemon.desk_plan import plan
 from daemon.trading import on_venue
 from strategies.registry import NAMES, load
@@ -139,11 +141,13 @@ async def decide(folder: Path, symbols: Sequence[str], count: int) -> dict[str, 
     tenders = Supervisor(tree, clock=clock, rng=chance(1))
     taken: dict[str, list[float]] = {"decided": [], "bare": [], "cpu": [], "restart": []}
     async with anyio.create_task_group() as tasks:
+        answers = Answers(store)  # follows before the strategies, as risk and broker do
+        tasks.start_soon(answers.run)
         tasks.start_soon(tenders.run)
         await tenders.ready.wait()
+        gc.freeze()  # as the daemon when it is ready
+        gc.set_threshold(GC_ALLOCATIONS)
         await store.desk.append([encode(Funded(name, 1e9, 0)) for name in NAMES])
-        answers = Answers(store)
-        tasks.start_soon(answers.run)
         for number, block in enumerate(blocks(symbols, WARM_UP + count)):
             board.trusted = False  # what was not taken of the block before is not taken now
             await answers.turn_away()

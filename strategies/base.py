@@ -264,14 +264,14 @@ class Strategy(Parametrised):
         enter = self._fitting("enter", raw.enter, size, np.bool_) & bars.members
         leave = self._fitting("leave", raw.leave, size, np.bool_) & bars.present
         score = self._fitting("score", raw.score, size, np.float64)
-        self._refuse_undefined(bars, enter, np.broadcast_to(score, size), before)
+        self._refuse_undefined(bars, enter, _broadcast(score, size), before)
         for overlay in self.overlays:
             enter = enter & overlay.allowed(bars)
         self.shape.end()
         return Decisions(
-            np.broadcast_to(enter, size),
-            np.broadcast_to(leave, size),
-            np.broadcast_to(score, size),
+            _broadcast(enter, size),
+            _broadcast(leave, size),
+            _broadcast(score, size),
             stop_loss=self._exit("stop_loss", raw.stop_loss),
             take_profit=self._exit("take_profit", raw.take_profit),
             trailing_stop=self._exit("trailing_stop", raw.trailing_stop),
@@ -313,7 +313,7 @@ class Strategy(Parametrised):
                 hanging = early & ~self._enters_anyway(bars, before)
                 self._accuse(bars, hanging, f"because of a value that is undefined until bar {super().warmup}")
         if enter.any():
-            unscored = np.broadcast_to(enter, score.shape) & ~np.isfinite(score)
+            unscored = _broadcast(enter, score.shape) & ~np.isfinite(score)
             self._accuse(bars, unscored, "with a score that is undefined or infinite")
 
     def _enters_anyway(self, bars: Block, before: State) -> Bools:
@@ -345,4 +345,9 @@ class Strategy(Parametrised):
             raise StrategyError(f"{self._line()}: {name} is {value}, not above 0")
         if kind is np.int64 and not np.all(array % 1 == 0):
             raise StrategyError(f"{self._line()}: {name} is {value}, not a whole number of bars")
-        return np.broadcast_to(array.astype(kind), (self.shape.sets, 1))
+        return _broadcast(array.astype(kind), (self.shape.sets, 1))
+
+
+def _broadcast(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """As numpy's, which takes longer than many a strategy's step: mostly there is nothing to do."""
+    return array if array.shape == shape else np.broadcast_to(array, shape)

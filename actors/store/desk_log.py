@@ -33,7 +33,7 @@ PREFIX = "desk:"
 """Begins the names of the desk's cursors."""
 
 _LEVEL = 1  # twice as quick as 6, and hardly larger on columns of binary numbers
-_SHORT = 1_000  # bytes, as of most words of the desk: to deflate them takes longer than all else that is done with them
+_SHORT = 4_000  # bytes, as of most words of the desk: to deflate them takes longer than all else that is done with them
 _BARS = (DeskKind.BLOCK, DeskKind.REVISION)
 _GAPS = (DeskKind.GAP, DeskKind.REFILLED)
 _JSON_FROM = 10

@@ -39,8 +39,10 @@ class StrategyBlocks(Stateful):
 
         def column(values: "array[int]") -> Ints:
             """Where there is no bar, the last close."""
-            filled = self.closes.copy()
-            filled[places] = np.frombuffer(values, np.int64)[rows]
+            filled = np.frombuffer(values, np.int64)
+            if places is not ALL:
+                filled, received = self.closes.copy(), filled[rows]
+                filled[places] = received
             filled.flags.writeable = False
             return filled[None, None]
 

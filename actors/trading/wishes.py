@@ -8,8 +8,6 @@ before it. So what is entered is what the backtest enters, which knows each fill
 import hashlib
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from actors.kernel.clock import SECOND
 from actors.trading.book import covers
 from actors.trading.journal import Word
@@ -18,7 +16,7 @@ from actors.trading.quotes import QuoteBoard
 from actors.trading.trader import KILL_SWITCH, Trader, Wanted
 from actors.trading.words import Instruction, Intent, Passed, Purpose, Told
 from strategies.lab.book import Position
-from strategies.sessions import exchange_dates
+from strategies.sessions import MINUTE, session_of
 
 PATIENCE_S = 30
 """So long entries wait for the room and the cash of exits that are on their way."""
@@ -98,7 +96,8 @@ class Wishes:
         if not due or self._waits_for_exits(at):
             return
         trader = self._trader
-        members = trader.blocks.members(exchange_dates(np.array([at]), trader.base)[0])
+        dates, _, _ = session_of(at - at % MINUTE, MINUTE)  # of the minute, for all strategies ask within a few
+        members = trader.blocks.members(dates[0])
         room = trader.rules.max_positions - trader.book.taken()
         spendable = trader.book.spendable()
         budget = trader.rules.fraction * trader.book.book.equity

@@ -76,7 +76,9 @@ class History(Stateful):
         joined = np.concatenate((self.rows, packed))
         counts = self._shape.counts
         if counts.min() == len(packed):
-            self.rows = joined[len(packed) :].copy()
+            rows = joined[len(packed) :]
+            # A view keeps all of `joined`: of a bar or two that is nothing, of a long block too much.
+            self.rows = rows if len(packed) < self.depth else rows.copy()
         else:
             last = counts + np.arange(self.depth)[:, None]
             self.rows = np.take_along_axis(joined, last[:, None], axis=0)

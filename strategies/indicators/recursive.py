@@ -121,8 +121,8 @@ class MACD(Indicator):
         """The difference and its signal line."""
         seen, counts = self._shape.seen, self._shape.counts
         both = self._both.fold(self._pack(price).astype(np.float64), seen, counts)
-        fast, slow = np.split(both, 2, axis=1)
-        difference = fast - slow
+        variants = both.shape[1] // 2
+        difference = both[:, :variants] - both[:, variants:]
         return self._spread(difference), self._spread(self._signal.fold(difference, seen, counts))
 
 
@@ -145,8 +145,9 @@ class RSI(Indicator):
         move = joined[1:] - joined[:-1]
         # Side by side, so that one pass over the rows serves both.
         moves = np.concatenate((np.maximum(move, 0.0), np.maximum(-move, 0.0)), axis=2)
-        averages = self._gains_and_losses.fold(moves, np.tile(self._shape.seen, 2), np.tile(self._shape.counts, 2))
-        gain, loss = np.split(averages, 2, axis=2)
+        seen, counts = self._shape.seen, self._shape.counts
+        averages = self._gains_and_losses.fold(moves, np.concatenate((seen, seen)), np.concatenate((counts, counts)))
+        gain, loss = averages[..., : len(seen)], averages[..., len(seen) :]
         with np.errstate(invalid="ignore"):
             index = np.where(gain + loss == 0.0, 50.0, 100.0 * (gain / (gain + loss)))
         return self._spread(index)

@@ -31,7 +31,7 @@ class Exits:
         """What one parameter set asks for."""
 
         def of(values: NDArray[np.float64] | NDArray[np.int64] | None) -> float | None:
-            return None if values is None else values[parameter_set, 0].item()
+            return None if values is None else values.item(parameter_set, 0)
 
         holding = of(decisions.max_holding)
         return cls(
