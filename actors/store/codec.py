@@ -16,8 +16,9 @@ from actors.store.records import Json
 DICTIONARY = 1
 """The version new entries are written with. Files of older versions stay: old entries are read with them."""
 
-_WINDOW_BITS = -14  # raw, 16 KB: holds the dictionary and a body; a larger window costs more to copy than it saves
-_MEMORY_LEVEL = 5
+_WINDOW_BITS = -13  # raw, 8 KB: its state is copied for every entry, and a larger one saves less than the copy costs
+_WINDOW_BITS_MAX = -14  # what has been written with, ever
+_MEMORY_LEVEL = 4
 _LEVEL = 2  # smaller than 1 and no slower on texts as short as these
 
 
@@ -68,4 +69,4 @@ def unpack_body(packed: bytes, body: bytes, dictionary: int) -> bytes:
 
 
 def _reader(dictionary: int) -> Any:
-    return zlib.decompressobj(_WINDOW_BITS, _dictionary(dictionary))
+    return zlib.decompressobj(_WINDOW_BITS_MAX, _dictionary(dictionary))
