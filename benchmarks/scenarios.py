@@ -13,6 +13,7 @@ import argparse
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import exp, lgamma, log
 from statistics import fmean, median, pstdev
 from time import process_time
 from typing import Any
@@ -236,6 +237,8 @@ def copy_of(one: Any) -> Any:
 
 def report(board: Board) -> Iterator[str]:
     """Markdown."""
+    yield "In brackets: within what the true rate is with 95 % confidence."
+    yield ""
     yield "| false alerts a tenant-week | " + " | ".join(f"{size} a day" for size in SIZES) + " |"
     yield "|---|" + "---|" * len(SIZES)
     for name in RULES:
@@ -244,7 +247,8 @@ def report(board: Board) -> Iterator[str]:
             counted = board.false[size, name]
             which = f": {', '.join(sorted(counted))}" if counted and name == RULES[0] else ""
             weeks = max(1, board.weeks[size])
-            cells.append(f"{counted.total() / weeks:.2f} ({counted.total()} in {weeks} weeks{which})")
+            rates = " to ".join(f"{bound / weeks:.2f}" for bound in interval(counted.total()))
+            cells.append(f"{counted.total() / weeks:.2f} ({rates}; {counted.total()} in {weeks} weeks{which})")
         yield f"| {name} | " + " | ".join(cells) + " |"
     yield ""
     yield "| incident | size | recall | delay, median and p95 | in events | precision | five an hour | z > 3 |"
@@ -277,7 +281,23 @@ def report(board: Board) -> Iterator[str]:
     shown = [score for (name, size, rule), score in board.cases.items() if rule == RULES[0] and shows(name, size)]
     seen, runs = sum(score.seen for score in shown), sum(score.runs for score in shown)
     yield f"Of what can be seen: {seen} of {runs} ({seen / max(1, runs):.1%}). Where none of n was missed, the true"
-    yield "rate of misses is under 3/n with 95 % confidence (19 % of 16 runs, 75 % of 4); of alerts, under 3/w a week."
+    yield "rate of misses is under 3/n with 95 % confidence (19 % of 16 runs, 75 % of 4)."
+
+
+def interval(count: int) -> tuple[float, float]:
+    """Between which means a Poisson count of so many is likely, 95 % (Garwood, Biometrika 28 (1936))."""
+
+    def at_most(seen: int, mean: float) -> float:
+        return sum(exp(-mean + k * log(mean) - lgamma(k + 1)) for k in range(seen + 1))
+
+    def where(seen: int, chance_of: float) -> float:
+        low, high = 1e-9, 10.0 + 3 * count
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most(seen, middle) > chance_of else (low, middle)
+        return low
+
+    return where(count - 1, 0.975) if count else 0.0, where(count, 0.025)
 
 
 def shows(name: str, size: int) -> bool:

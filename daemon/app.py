@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import socket
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from actors.billing.listener import Listener
 from actors.billing.listener import bind as bind_public
 from actors.billing.lookups import Lookups
 from actors.billing.scorer import Scorer
-from actors.billing.stripe_api import Stripe
+from actors.billing.stripe_api import Asked, Pace, Stripe
 from actors.billing.tenant_watch import RETIRED
 from actors.billing.ticker import Ticker
 from actors.billing.watch import Watch
@@ -107,6 +108,7 @@ class Daemon:
         self.gate = Gate(self.store, clock, wiring.tenants(settings), archive=settings.billing.store_raw)
         self._reload = Reload(settings, config, self._apply)
         self._backfills = Backfills(self.store, clock)
+        self._paces: defaultdict[Asked, Pace] = defaultdict(Pace)
         self._accounts = AccountOffice(
             store=self.store,
             clock=clock,
@@ -235,7 +237,7 @@ class Daemon:
             )
 
     def _asking(self, actor: type[Backfiller | Lookups]) -> Backfiller | Lookups:
-        stripe = Stripe(self._clock, self._rng, self._settings.billing.api_url)
+        stripe = Stripe(self._clock, self._rng, self._settings.billing.api_url, self._paces)
         return actor(self._backfills, self.store, self._clock, self.gate, stripe)
 
     def _wake(self, channels: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Completes what an event only names: a refund, a dispute or a fraud warning of a charge that no event has told of."""
+"""Completes what an event only names and none has told of: the charge of a refund, the subscription of an invoice."""
 
 from collections.abc import AsyncIterator, Sequence
 from itertools import chain
@@ -7,7 +7,9 @@ import anyio
 import structlog
 
 from actors.billing.backfill import Backfills
+from actors.billing.events import subscription_of
 from actors.billing.memory import Recent
+from actors.billing.reading import ident, mapping, text
 from actors.billing.stripe_api import NotAllowed, Stripe, Unreachable, Wrong
 from actors.billing.webhook import Gate
 from actors.kernel.actor import Actor
@@ -15,13 +17,15 @@ from actors.kernel.clock import SECOND, Clock, monotonic
 from actors.kernel.frozen import frozen
 from actors.kernel.mailbox import Ask, Gap
 from actors.store.protocol import Store, StoreUnavailable
-from actors.store.records import Committed, Json, Kind, LogEntry, NewEntry
+from actors.store.records import BELOW, Committed, Kind, LogEntry, NewEntry, parent_of
 
 log = structlog.get_logger()
 
 PAGE = 512
 WAIT_S = 30.0
-"""An event that tells of the charge often comes right behind the one that names it."""
+"""An event that tells of the object often comes right behind the one that names it."""
+AGAIN_S = 600.0
+"""After Stripe could not be reached."""
 WAITING_MAX = 1_000
 KNOWN_US = 86_400 * SECOND
 NAMES_A_CHARGE = frozenset(
@@ -34,23 +38,32 @@ NAMES_A_CHARGE = frozenset(
         "radar.early_fraud_warning.created",
     )
 )
+EVENTS = {"charges": "charge.updated", "subscriptions": "customer.subscription.updated"}
+"""As what is told what was looked up; by the collection of the API that it is in."""
 
 
 @frozen
 class Missing:
-    """A charge that an event names and none has told of. `at`: when the event happened, in unix seconds."""
+    """An object that an event names and none has told of. `at`: when the event happened, in unix seconds."""
 
     tenant: str
-    charge: str
+    collection: str
+    id: str
     event: str
     at: int
 
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        return f"{self.tenant} {self.id}"
+
 
 class Lookups(Actor[Committed]):
-    """Follows the log, and asks Stripe once for each charge that is missing, where there is a key.
+    """Follows the log, and asks Stripe once for each object that is missing, where there is a key.
 
-    The answer is an entry of the log like any other. Without a key, or if Stripe does not tell, what is known stays
-    incomplete until an event tells of the charge.
+    What the store knows is not asked for. The answer is an entry of the log like any other. Without a key, or if Stripe
+    does not tell, what is known stays incomplete until an event tells of the object; if Stripe cannot be reached, it is
+    asked again later.
     """
 
     def __init__(
@@ -66,8 +79,8 @@ class Lookups(Actor[Committed]):
         self._clock = clock
         self._gate = gate
         self._stripe = stripe
-        self._known: Recent[bool] = Recent(KNOWN_US)  # charges, by tenant and id, that were told of or asked for
-        self._waiting: dict[str, tuple[float, Missing]] = {}  # by tenant and charge: until when (monotonic), for what
+        self._known: Recent[bool] = Recent(KNOWN_US)  # by tenant and id, what was told of or asked for
+        self._waiting: dict[str, tuple[float, Missing]] = {}  # by tenant and id: until when (monotonic), for what
         self._position = 0
 
     async def start(self) -> None:
@@ -85,14 +98,14 @@ class Lookups(Actor[Committed]):
         """For ever. While Stripe is asked the log goes on; what the mailbox cannot hold is read from it."""
         while True:
             taken: list[Committed | Ask[Committed] | Gap] = []
-            first = next(iter(self._waiting.values()), None)
-            with anyio.move_on_after(None if first is None else max(0.0, first[0] - monotonic())):
+            first = min((until for until, _ in self._waiting.values()), default=None)
+            with anyio.move_on_after(None if first is None else max(0.0, first - monotonic())):
                 taken += await self.mailbox.take()
                 self.mailbox.done(len(taken))
             accounts = self._board.accounts
             async for entries in self._unseen(taken):
                 for entry in entries:
-                    if entry.kind is Kind.EVENT and entry.tenant in accounts:
+                    if entry.kind is Kind.EVENT and parent_of(entry.tenant) in accounts:
                         self._read(entry)
             await self._look_up_due()
 
@@ -108,45 +121,48 @@ class Lookups(Actor[Committed]):
             yield entries
 
     def _read(self, entry: LogEntry) -> None:
-        subject = _object_of(entry.data)
-        if entry.data.get("type") in NAMES_A_CHARGE:
-            charge = subject.get("charge")
-            key = f"{entry.tenant} {charge}"
-            if not isinstance(charge, str) or not charge or key in self._known or len(self._waiting) >= WAITING_MAX:
-                return
-            one = Missing(entry.tenant, charge, str(entry.data.get("id")), int(entry.data.get("created") or 0))
-            self._waiting.setdefault(key, (monotonic() + WAIT_S, one))
-        elif subject.get("object") == "charge":
+        subject = mapping(mapping(entry.data.get("data")).get("object"))
+        if subject.get("object") in ("charge", "subscription"):
             key = f"{entry.tenant} {subject.get('id')}"
             self._known.put(key, value=True, now=self._clock.now())
             self._waiting.pop(key, None)
+            return
+        collection, id_ = "", ""
+        if entry.data.get("type") in NAMES_A_CHARGE:
+            collection, id_ = "charges", ident(subject.get("charge"))
+        elif subject.get("object") == "invoice":
+            collection, id_ = "subscriptions", subscription_of(subject)
+        if id_:
+            at = int(entry.data.get("created") or 0)
+            one = Missing(entry.tenant, collection, id_, text(entry.data.get("id")), at)
+            if one.key not in self._known and one.key not in self._waiting and len(self._waiting) < WAITING_MAX:
+                self._waiting[one.key] = (monotonic() + WAIT_S, one)
 
     async def _look_up_due(self) -> None:
         now = monotonic()
         for key, (until, one) in list(self._waiting.items()):
             if until > now:
-                return
+                continue
             del self._waiting[key]
+            try:
+                await self._look_up(one)
+            except (Unreachable, StoreUnavailable) as error:
+                log.warning("lookup_postponed", tenant=one.tenant, missing=one.id, reason=str(error))
+                self._waiting[key] = (monotonic() + AGAIN_S, one)
+                continue
+            except (NotAllowed, Wrong) as error:
+                log.warning("lookup_failed", tenant=one.tenant, missing=one.id, reason=str(error))
             self._known.put(key, value=True, now=self._clock.now())
-            if account := self._board.accounts.get(one.tenant):
-                await self._look_up(one, account.api_key)
 
-    async def _look_up(self, one: Missing, key: str) -> None:
-        try:
-            charge = await self._stripe.api(key).retrieve("charges", one.charge)
-            if charge is None:
-                return
-            event = {"id": one.event, "type": "charge.updated", "created": one.at, "data": {"object": charge}}
-            await self._store.append(self._found(one.tenant, event))
-        except (NotAllowed, Unreachable, Wrong, StoreUnavailable) as error:
-            log.warning("charge_unknown", tenant=one.tenant, charge=one.charge, reason=str(error))
-
-    def _found(self, tenant: str, event: Json) -> NewEntry:
-        data = {"state": "found", "event": self._gate.projected(event)}
-        return NewEntry(Kind.BACKFILL, tenant, self._clock.now(), data)
-
-
-def _object_of(event: Json) -> Json:
-    data = event.get("data")
-    subject = data.get("object") if isinstance(data, dict) else None
-    return subject if isinstance(subject, dict) else {}
+    async def _look_up(self, one: Missing) -> None:
+        if one.collection == "subscriptions" and self._store.shelf(one.tenant).get(one.id) is not None:
+            return
+        above = parent_of(one.tenant)
+        if (account := self._board.accounts.get(above)) is None:
+            return
+        connected = one.tenant.removeprefix(above + BELOW) if one.tenant != above else None
+        found = await self._stripe.api(account.api_key, connected).retrieve(one.collection, one.id)
+        if found is not None:
+            event = {"id": one.event, "type": EVENTS[one.collection], "created": one.at, "data": {"object": found}}
+            data = {"state": "found", "event": self._gate.projected(event)}
+            await self._store.append(NewEntry(Kind.BACKFILL, one.tenant, self._clock.now(), data))

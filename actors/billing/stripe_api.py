@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ BACKOFF_S_MAX: Final = 20.0
 _RIGHT: Final = re.compile(r"rak_([a-z_]+)_(read|write)")
 
 Json = dict[str, Any]
+Asked = tuple[str, str | None]  # key, connected account
 
 
 class Unreachable(Exception):
@@ -43,6 +45,19 @@ class Page(NamedTuple):
     more: bool
 
 
+class Pace:
+    """How often one account is asked, whoever of us asks."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Until it is fair to ask again."""
+        now = monotonic()
+        self._next = max(now, self._next) + 1 / READS_PER_S
+        await io_sleep(self._next - 1 / READS_PER_S - now)
+
+
 class StripeApi:
     """One account's API. Asks no faster than is fair to the account's owner, and again where a failure may pass.
 
@@ -59,6 +74,7 @@ class StripeApi:
         base: str | None,
         account: str | None = None,
         attempts: int = ATTEMPTS,
+        pace: Pace | None = None,
     ) -> None:
         self.skew_s: float | None = None
         """By how much Stripe's clock was ahead of ours at its last answer, give or take a second."""
@@ -70,7 +86,7 @@ class StripeApi:
         self._options = {} if account is None else {"stripe_account": account}
         self._attempts = attempts
         self._client: Any = None
-        self._next = 0.0
+        self._pace = pace or Pace()
 
     async def events(
         self, since_s: int, until_s: int, *, older_than: str | None = None, undelivered: bool = False
@@ -111,7 +127,7 @@ class StripeApi:
             self._client = await connect(self._key, self._session, self._base)
         attempts = self._attempts if method == "get" else 1
         for attempt in range(1, attempts + 1):
-            await self._pace()
+            await self._pace.wait()
             try:
                 response = await self._client.raw_request_async(method, path, **asked, **self._options)
                 self._note_skew(response.headers)
@@ -127,11 +143,6 @@ class StripeApi:
                 return found if isinstance(found, dict) else {}
             await io_sleep(min(BACKOFF_S * 2**attempt, BACKOFF_S_MAX) * self._rng.uniform(0.5, 1.0))
         raise AssertionError
-
-    async def _pace(self) -> None:
-        now = monotonic()
-        self._next = max(now, self._next) + 1 / READS_PER_S
-        await io_sleep(self._next - 1 / READS_PER_S - now)
 
     def _note_skew(self, headers: Mapping[str, str]) -> None:
         try:
@@ -162,13 +173,17 @@ async def connect(key: str, session: aiohttp.ClientSession, base: str | None) ->
 
 
 class Stripe:
-    """The APIs of all accounts that an actor asks, over a session that it opens and closes. `base`: as in StripeApi."""
+    """The APIs of all accounts that an actor asks, over a session that it opens and closes. `base`: as in StripeApi.
 
-    def __init__(self, clock: Clock, rng: Random, base: str | None) -> None:
+    `paces` are shared with the other actors that ask.
+    """
+
+    def __init__(self, clock: Clock, rng: Random, base: str | None, paces: defaultdict[Asked, Pace]) -> None:
         self._clock = clock
         self._rng = rng
         self._base = base
-        self._apis: dict[tuple[str, str | None], StripeApi] = {}
+        self._paces = paces
+        self._apis: dict[Asked, StripeApi] = {}
 
     def open(self) -> None:
         """Nothing is asked yet."""
@@ -182,7 +197,8 @@ class Stripe:
         """Always the same one, for it knows how often it asked."""
         api = self._apis.get((key, account))
         if api is None:
-            api = StripeApi(key, self._session, self._clock, self._rng, base=self._base, account=account)
+            pace = self._paces[key, account]
+            api = StripeApi(key, self._session, self._clock, self._rng, base=self._base, account=account, pace=pace)
             self._apis[key, account] = api
         return api
 

@@ -1,5 +1,6 @@
 """What Stripe knows and no webhook brought: over real sockets, by the official SDK, into the real store."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from actors.billing import backfill, stripe_api
 from actors.billing.backfill import GRACE_S, Account, Backfiller, Backfills, Look
 from actors.billing.probe import Verdict
-from actors.billing.stripe_api import Stripe
+from actors.billing.stripe_api import Asked, Pace, Stripe
 from actors.billing.webhook import Gate, Tenant
 from actors.kernel.clock import SECOND, ScaledClock, chance, io_sleep
 from actors.simulated.business import Business
@@ -46,6 +47,7 @@ class House:
     def __init__(self, store: SqliteStore, stripe: StripeServer, clock: ScaledClock) -> None:
         self.store, self.stripe, self.clock = store, stripe, clock
         self.account = stripe.accounts[KEY]
+        self.paces: defaultdict[Asked, Pace] = defaultdict(Pace)
         self.accounts = [Account("acme", "acme-token-1", KEY)]
         self.gate = Gate(store, clock, [TENANT], archive="none")
         self.board = Backfills(store, clock)
@@ -53,7 +55,7 @@ class House:
 
     def asked(self) -> Stripe:
         """As an actor asks it."""
-        return Stripe(self.clock, chance(1), self.stripe.url)
+        return Stripe(self.clock, chance(1), self.stripe.url, self.paces)
 
     async def look(self, until: Callable[[], bool] = lambda: False) -> None:
         """One round of a backfiller with a life of its own, killed as soon as `until` holds."""
@@ -318,7 +320,9 @@ async def test_of_a_shop_whose_deliveries_fail_nothing_is_missing_in_the_end(tmp
         board.reconfigure([Account("acme", TENANT.token, KEY)])
 
         async def compare() -> None:
-            actor = Backfiller(board, house_.store, clock, house_.gate, Stripe(clock, chance(1), stripe.url))
+            actor = Backfiller(
+                board, house_.store, clock, house_.gate, Stripe(clock, chance(1), stripe.url, defaultdict(Pace))
+            )
             actor.mailbox = board.asked
             await actor.start()
             await actor._round(list(board.accounts.values()))

@@ -1,4 +1,4 @@
-"""A refund of a charge that nobody told of: the charge is looked up once, where there is a key."""
+"""A refund of a charge, an invoice of a subscription that nobody told of: it is looked up, where there is a key."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +12,10 @@ from actors.billing import lookups
 from actors.billing.lookups import Lookups
 from actors.kernel.mailbox import drop_oldest
 from actors.simulated.stripe_api import ALL_RIGHTS
-from actors.store.records import Kind
+from actors.store.records import Findings, Kind, NewEntry, Snapshot
 from tests.billing.night import Night
 from tests.billing.stripe_events import Event, charge, event, refund
+from tests.billing.subscribers import invoiced, subscribed
 from tests.billing.test_backfill import KEY, House, house
 from tests.patience import PATIENCE_S
 
@@ -50,7 +51,7 @@ async def until(probe: Callable[[], bool]) -> None:
 
 
 def asked(here: House) -> dict[str, int]:
-    return {path: n for path, n in here.stripe.asked.items() if "charges" in path}
+    return {path: n for path, n in here.stripe.asked.items() if "charges" in path or "subscriptions" in path}
 
 
 async def found(here: House) -> list[Any]:
@@ -118,6 +119,48 @@ async def test_what_stripe_does_not_tell_stays_incomplete_and_harms_nothing(
         here.stripe.rights.clear()
         await stored(here, refund(1, id_="re_2", charge_id="ch_2", amount=1))
         await until(lambda: "GET /v1/charges/ch_2" in asked(here))
+
+
+@pytest.mark.parametrize("basil", [False, True])
+async def test_a_subscription_that_only_an_invoice_names_is_asked_for_and_counts(
+    tmp_path: Path, *, basil: bool
+) -> None:
+    async with house(tmp_path) as here, looking(here):
+        here.account.happened(subscribed(0, 1, amount=3000))
+        linked = {"parent": {"subscription_details": {"subscription": "sub_1"}}, "subscription": None}
+        parent: dict[str, Any] = linked if basil else {}
+        await stored(here, invoiced(1, 1, **parent), invoiced(2, 1, **parent))
+        with anyio.fail_after(PATIENCE_S):
+            while not await found(here):
+                await anyio.lowlevel.checkpoint()
+        (told,) = await found(here)
+        assert asked(here) == {"GET /v1/subscriptions/sub_1": 1}
+    night = Night()
+    night.append(Kind.BACKFILL, "acme", {"state": "found", "event": told})
+    assert night.watch.tenants["acme"].ledger.mrr == {"usd": 3000}
+
+
+async def test_a_subscription_that_is_told_of_or_kept_is_not_asked_for(tmp_path: Path) -> None:
+    """The second was told of before; what is remembered of it is in the store."""
+    async with house(tmp_path) as here, looking(here) as actor:
+        kept = Snapshot(0, {("acme", "ledger:sub_2"): (2, b"state")})
+        await here.store.append(NewEntry(Kind.TICK, "", here.clock.now(), {}))
+        await here.store.commit_findings(Findings(cursor=1, snapshot=kept))
+        await stored(here, subscribed(0, 1), invoiced(1, 1), invoiced(1, 2), invoiced(1, 3))
+        await until(lambda: bool(asked(here)) and not actor._waiting)
+        assert asked(here) == {"GET /v1/subscriptions/sub_3": 1}
+
+
+async def test_what_stripe_could_not_be_asked_is_asked_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "AGAIN_S", 0.05)
+    monkeypatch.setattr("actors.billing.stripe_api.BACKOFF_S", 0.001)
+    async with house(tmp_path) as here, looking(here):
+        here.account.happened(charge(0, id_="ch_1"))
+        here.stripe.faults.extend([500] * 5)
+        await stored(here, refund(1, id_="re_1", charge_id="ch_1", amount=1))
+        with anyio.fail_after(PATIENCE_S):
+            while not await found(here):
+                await anyio.lowlevel.checkpoint()
 
 
 def test_what_was_found_completes_what_was_known() -> None:
