@@ -19,7 +19,7 @@ from actors.store.records import DAEMON, Severity
 from actors.trading.backlog import Backlog, Entries
 from actors.trading.blocks import NEVER, Blocks
 from actors.trading.hours import Hours, rfc3339
-from actors.trading.ports import BarSeen, Halted, Link, MarketData, MarketMessage, QuoteSeen
+from actors.trading.ports import BarSeen, Halted, Link, MarketData, MarketMessage, Quote, QuoteSeen
 from actors.trading.quotes import QuoteBoard
 from actors.trading.warmup import Need
 from strategies.sessions import DAY
@@ -36,6 +36,8 @@ QUOTED_EVERY_S = 0.1
 WAITING_MAX = 4096
 MISSED = 45 * SECOND
 """After a bar should have come, until the market is asked why it has not."""
+AHEAD_MAX = 300 * SECOND
+"""What is stamped later than this by our clock cannot be: it would hide every true bar and quote until then."""
 AGAIN = SECOND  # while the store is away
 HOUR_S = 3600.0
 
@@ -138,14 +140,20 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     def _hear(self, message: MarketMessage) -> None:
         """The sink: quotes go on the board at once, the newest only; everything else waits for its turn."""
+        if isinstance(message, BarSeen) and message.bar.time > self._clock.now() + AHEAD_MAX:
+            log.warning("bar_of_the_future", symbol=message.bar.symbol, time=rfc3339(message.bar.time))
+            return
         if not isinstance(message, Link):
             self._heard = self._clock.now()
         if not isinstance(message, QuoteSeen):
             self.mailbox.offer(message)
-        elif self._board.show(message.quote):
+        elif self._show(message.quote):
             self._quoted.set()
             if self._stale:
                 self.mailbox.offer(Look())
+
+    def _show(self, quote: Quote) -> bool:
+        return quote.time <= self._clock.now() + AHEAD_MAX and self._board.show(quote)
 
     async def receive(self, message: MarketMessage | Look | mailbox.Gap) -> None:
         """Take note; `_settle` follows."""
@@ -251,7 +259,7 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
             await self._hours.refresh(up_at)
             await self._clock.sleep_until(up_at + self._grace)  # the newest are not there at once
             for quote in await self._backlog.quotes():
-                self._board.show(quote)
+                self._show(quote)
             await self._commit(self._backlog.missing(up_at))
             await self._refilled(self._backlog.covered(up_at))
 

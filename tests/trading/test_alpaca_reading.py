@@ -110,7 +110,18 @@ def test_a_bar_is_in_ten_thousandths_of_a_dollar() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"h": 99}, {"l": 0}, {"o": -1}, {"v": -1}, {"v": float("nan")}, {"c": float("inf")}, {"t": "today"}, {"o": None}],
+    [
+        {"h": 99},
+        {"l": 0},
+        {"o": -1},
+        {"v": -1},
+        {"v": float("nan")},
+        {"c": float("inf")},
+        {"t": "today"},
+        {"o": None},
+        {"h": 1e18},
+        {"v": 1e30},
+    ],
 )
 def test_a_bar_that_cannot_be_is_none(wrong: dict[str, Any]) -> None:
     assert reading.bar("AAPL", BAR | wrong) is None

@@ -204,6 +204,23 @@ def test_quotes_are_on_the_board_at_once_and_many_wake_once(tmp_path: Path) -> N
     story(tmp_path, tell)
 
 
+def test_what_is_stamped_tomorrow_hides_nothing_of_today(tmp_path: Path) -> None:
+    async def tell(desk: Desk) -> None:
+        async with desk.listening():
+            await desk.until(1.001)
+            desk.market.quote("AAPL", OPEN + 86_400_000_000, bid=1, ask=1)
+            desk.market.say(*[bar(symbol, 1440) for symbol in SYMBOLS])
+            desk.market.quote("AAPL", OPEN, bid=1_000_000, ask=1_000_000)
+            desk.market.say(*[bar(symbol, 0) for symbol in SYMBOLS])
+            await desk.until(1.002)
+            assert await desk.told() == [*FRESH, "block +0 AAPL MSFT SPY"]
+            quote = desk.board.newest("AAPL")
+            assert quote is not None
+            assert quote.bid == 1_000_000
+
+    story(tmp_path, tell)
+
+
 def test_a_halt_is_on_the_board_until_it_is_over(tmp_path: Path) -> None:
     async def tell(desk: Desk) -> None:
         async with desk.listening():

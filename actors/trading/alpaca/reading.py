@@ -28,6 +28,9 @@ Json = Mapping[str, Any]
 SENSELESS = (AttributeError, KeyError, TypeError, ValueError, ArithmeticError)
 """What reading raises where something is missing, of another type, or no number."""
 
+IMPOSSIBLE = 10**15
+"""No price in units and no volume is so large; both have to fit 64 bits."""
+
 HALTS = frozenset({"H", "P", "2"})
 """Trading halt and pause of tape C; halt of tapes A and B."""
 RESUMES = frozenset({"T", "3"})
@@ -61,7 +64,7 @@ def bar(symbol: str, data: Json) -> Bar | None:
         vwap, trades = _units(data.get("vw") or 0), int(data.get("n") or 0)
     except SENSELESS:
         return None
-    if not (0 < low <= min(opened, close) and max(opened, close) <= high and 0 <= volume < math.inf):
+    if not (0 < low <= min(opened, close) and max(opened, close) <= high < IMPOSSIBLE and 0 <= volume < IMPOSSIBLE):
         return None
     return Bar(symbol, at, opened, high, low, close, volume, vwap, trades)
 
