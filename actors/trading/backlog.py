@@ -23,6 +23,7 @@ Entries = AsyncIterator[list[NewDeskEntry]]
 
 BARS_AT_ONCE = 20_000
 """So that a month's gap does not fill the memory, and nobody waits while it is put together."""
+NO_END = 2**63 - 1
 ASK_AGAIN_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 DELAYS = {"delayed_sip": 15 * MINUTE}
 
@@ -64,6 +65,13 @@ class Backlog:
     async def quotes(self) -> list[Quote]:
         """The newest of each symbol."""
         return await self._ask(lambda: self._market.quotes(self._symbols))
+
+    @property
+    def known_until(self) -> int:
+        """Of bars that start before, it is known whose shares they are of."""
+        if not self._split_date:
+            return NO_END
+        return _midnight((date.fromisoformat(self._split_date) + timedelta(days=1)).isoformat())
 
     def covered(self, up_at: int) -> int:
         """Bars that start before this had ended, and were there to be asked for, when the stream came up."""

@@ -95,6 +95,7 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         self._backlog = Backlog(market, clock, self._blocks, self._hours, self._symbols, needs)
         self._unwritten: list[NewDeskEntry] = []
         self._writing = anyio.Lock()
+        self._catching_up = anyio.Lock()  # who asks twice whose shares were split, tells it twice
         self._seq = 0
         self._gap: Gap | None = None
         self._refilling = anyio.CancelScope()
@@ -194,8 +195,13 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     @property
     def _complete(self) -> bool:
-        """Whether all that is known to have been missed is there."""
-        return self._gap is None and self._asking_since is None
+        """Whether all that is known to have been missed is there, and what the bars that have come are of."""
+        return self._gap is None and self._asking_since is None and not self._waits_for_splits
+
+    @property
+    def _waits_for_splits(self) -> bool:
+        """A price that nobody has heard of a split of would be a loss, and sell everything."""
+        return self._blocks.oldest is not None and self._blocks.oldest >= self._backlog.known_until
 
     def _next_block(self, now: int) -> NewDeskEntry | None:
         """The next block that may be closed. About bars that should have come before it the market is asked first."""
@@ -260,7 +266,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
             await self._clock.sleep_until(up_at + self._grace)  # the newest are not there at once
             for quote in await self._backlog.quotes():
                 self._show(quote)
-            await self._commit(self._backlog.missing(up_at))
+            async with self._catching_up:
+                await self._commit(self._backlog.missing(up_at))
             await self._refilled(self._backlog.covered(up_at))
 
     async def _commit(self, backlog: Entries) -> None:
@@ -297,7 +304,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
 
     def _last_sign(self) -> int:
         """When the market was last known to be heard completely."""
-        doubts = (None if self._gap is None else self._gap.until, self._asking_since)
+        unclear = self._blocks.oldest if self._waits_for_splits else None
+        doubts = (None if self._gap is None else self._gap.until, self._asking_since, unclear)
         return min([self._heard, *(since for since in doubts if since is not None)])
 
     def _judge(self, now: int) -> None:
@@ -332,6 +340,8 @@ class Feed(Actor[MarketMessage | Look | mailbox.Gap]):
         while True:
             now = self._clock.now()
             await self._hours.refresh(now)
-            if self._gap is None:
-                await self._commit(self._backlog.new_day(now))
+            async with self._catching_up:
+                if self._gap is None:
+                    await self._commit(self._backlog.new_day(now))
+                    self.mailbox.offer(Look())
             await self._clock.sleep(HOUR_S)

@@ -43,6 +43,7 @@ class ScriptedMarket:
         self.past: list[Bar] = []
         self.long_past: list[Bar] = []  # of half an hour
         self.split_days: list[SplitDay] = []
+        self.split_troubles: list[Exception] = []
         self.asked: list[tuple[int, int]] = []
         self.troubles: list[Exception] = []
         self.sink: Callable[[MarketMessage], None] = lambda _: None
@@ -76,6 +77,8 @@ class ScriptedMarket:
 
     async def splits(self, symbols: Collection[str], first: str, last: str) -> list[SplitDay]:
         assert list(symbols) == list(SYMBOLS)
+        if self.split_troubles:
+            raise self.split_troubles.pop(0)
         return [one for one in self.split_days if first <= one.date <= last]
 
     def say(self, *bars: Bar, revised: bool = False) -> None:

@@ -8,7 +8,7 @@ import pytest
 from actors.store.desk_records import BarBlock
 from actors.trading.hours import sessions_by_rule
 from actors.trading.journal import decode
-from actors.trading.ports import Bar, SplitDay
+from actors.trading.ports import Bar, Link, SplitDay, Unreachable
 from actors.trading.warmup import Need, past
 from actors.trading.words import Split, WarmedUp
 from strategies.sessions import DAY, HOUR, MINUTE
@@ -135,5 +135,34 @@ def test_a_split_is_told_over_night_while_the_daemon_runs(tmp_path: Path) -> Non
         words = [word for entry in await desk.log() if isinstance(word := decode(entry), Split)]
         assert [(word.symbol, word.ratio) for word in words] == [("SPY", 0.1)]
         assert [word.strategies for word, _ in await pasts(desk)] == [("momentum",)] * 2
+
+    story(tmp_path, tell, begins=389)
+
+
+def test_bars_wait_until_it_is_known_whose_shares_were_split(tmp_path: Path) -> None:
+    """All night nobody could be asked: a fourth of the price of yesterday is no loss, and is not told as one."""
+
+    async def tell(desk: Desk) -> None:
+        desk.market.split_days = [SplitDay("AAPL", "2026-09-29", 4.0)]
+        tuesday = 24 * 60
+        desk.market.past = [bar("AAPL", minute) for minute in range(390)]
+        async with desk.listening():
+            await desk.until(800)
+            desk.market.split_troubles = [Unreachable("503")] * 10_000
+            await desk.until(960)
+            desk.market.sink(Link(up=False, reason="a bad night"))
+            desk.market.sink(Link(up=True))
+            for minute in range(tuesday, tuesday + 6):
+                await desk.until(minute + 1.05)
+                desk.market.say(*(bar(symbol, minute, 250_000) for symbol in SYMBOLS))
+            assert not desk.trusted()
+            assert [alarm.title is not None for alarm in desk.alarms] == [True]
+            desk.market.split_troubles.clear()
+            await desk.until(tuesday + 8)
+            told = await desk.told()
+            [split] = [str(word) for entry in await desk.log() if isinstance(word := decode(entry), Split)]
+            assert told.index("block +389 AAPL (asked for)") < told.index(split)
+            assert told.index(split) < told.index(f"block {tuesday:+d} AAPL MSFT SPY")
+            assert desk.trusted()
 
     story(tmp_path, tell, begins=389)
