@@ -147,7 +147,7 @@ class RiskDesk(DeskReader):
         equity = book.equity_of(who) if who in ("", *book.accounts.purses) else None
         left = "" if equity is None else f"{equity:,.2f} of {capital:,.2f} is left; "
         share = self._limits.kill_switch_drawdown
-        limit = f"it had fallen by more than {100 * share:g}% of its capital from its peak"
+        limit = f"it had fallen by {100 * share:g}% of its capital or more from its peak"
         return Alarm(
             "kill_switch",
             who or "account",

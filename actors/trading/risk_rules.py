@@ -196,8 +196,7 @@ def _is_in_the_collar(intent: Intent, desk: Desk) -> Objection | None:
     price, limit = quote.ask / PRICE_UNITS, desk.limits.price_collar
     references = {"decided at": intent.mid, "last close": desk.book.accounts.closes.get(intent.symbol)}
     for name, reference in references.items():
-        if reference and abs(price / reference - 1) > limit:
-            off = price / reference - 1
+        if reference and abs(off := price / reference - 1) > limit + ROUNDING:
             return Objection(
                 "price_collar",
                 f"ask {price:.4f} is {off:+.2%} from {name} {reference:.4f}; {100 * limit:g}% is the limit",

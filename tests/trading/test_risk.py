@@ -95,9 +95,13 @@ def test_a_quote_that_cannot_be_is_no_price(tmp_path: Path, bid: int, ask: int, 
 
 
 def test_a_price_far_from_where_it_was_decided_is_refused(tmp_path: Path) -> None:
+    """105 is not more than 5 % above 100, though 105 / 100 - 1 is more than 0.05 in binary."""
+
     async def tell(floor: Floor) -> None:
         async with floor.at_work():
             await floor.tick()
+            floor.quote(AAPL=104.99)
+            await buy(floor, "AAPL", 1_000.0)
             intent = floor.entry("alone", "AAPL", 1_000.0)
             floor.quote(AAPL=106.0)
             assert await refusal(floor, intent) == (
