@@ -50,8 +50,11 @@ IN_PLAIN_WORDS = {
 def faults(error: ValidationError) -> Iterator[str]:
     """Each fault as `key.path: what is wrong`; values are never quoted from the input, they may be secrets."""
     seen = set()
-    for item in error.errors(include_url=False, include_input=False):
-        where = _spell(item["loc"])
+    items = error.errors(include_url=False, include_input=False)
+    places = [_spell(item["loc"]) for item in items]
+    for where, item in zip(places, items, strict=True):
+        if item["loc"][-1:] == ("str",) and any(place.startswith(f"{where}.") for place in places):
+            continue  # a strategy may be a name alone; this one is more, and the fault lies within
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = f"unknown key{_suggestion(item['loc'])}"

@@ -162,6 +162,10 @@ def test_a_tenant_overrides_only_the_rules_it_sets(tmp_path: Path) -> None:
             ["nightdesk.yaml: alerts.channels[0].url: Port out of range 0-65535"],
         ),
         (
+            "trading: {strategies: [{params: {entry: 20}}]}",
+            ["nightdesk.yaml: trading.strategies[0].name: is missing"],
+        ),
+        (
             "trading: {capital_per_strategy: .inf}",
             ["nightdesk.yaml: trading.capital_per_strategy: Input should be a finite number"],
         ),
