@@ -68,15 +68,17 @@ class Answers:
     async def run(self) -> None:
         """For ever."""
         while True:
-            for message in await self.mailbox.take():
+            messages = await self.mailbox.take()
+            now = monotonic()
+            for message in messages:
                 assert isinstance(message, DeskCommitted)
                 for entry in message.entries:
                     match decode(entry):
                         case Decided(bar_time=time):
                             self.decided[time] = self.decided.get(time, 0) + 1
-                            self.last_at[time] = monotonic()
+                            self.last_at[time] = now
                         case Intent() as intent:
-                            self.last_at[intent.bar_time] = monotonic()
+                            self.last_at[intent.bar_time] = now
                             self.intents += 1
                             self.unanswered.append(intent)
 

@@ -216,7 +216,7 @@ class Trader:
         decisions = self._advance(block)
         held, leaves = self._order_exits(bars, decisions)
         self._leave_the_universe(block)
-        for symbol in self.wanted.keys() & set(bars.symbols):
+        for symbol in self.wanted.keys() & _rows(bars.symbols).keys():
             del self.wanted[symbol]  # it had its open
         entries = () if decisions is None else self._entries(decisions)
         held_now = self._held_with_a_bar(bars)

@@ -199,6 +199,10 @@ def window_sums(joined: Series, n: Ints) -> Series:
             for place in range(length):
                 sums[:, variant] += values[place : place + rows]
         return sums
+    if rows == 1:  # as live, where running sums of all the rest would be for nothing
+        for variant, length in enumerate(n[:, 0]):
+            np.add.reduce(lane(joined, variant)[len(joined) - length :], axis=0, out=sums[0, variant])
+        return sums
     running = np.zeros((len(joined) + 1, *joined.shape[1:]), joined.dtype)
     np.cumsum(joined, axis=0, out=running[1:])
     for variant, length in enumerate(n[:, 0]):
