@@ -14,8 +14,9 @@ from actors.kernel.clock import SECOND
 from actors.store.records import DAEMON, Json, Kind, LogEntry
 
 RUN_ON = 25 * 3600 * SECOND
-LULL_MAX = 90 * 86_400 * SECOND
-"""Of a longer gap in a recording only so much is lived through; then it is as if nobody had watched until its end."""
+LULL_MAX = 400 * 86_400 * SECOND
+"""Of a longer gap in a recording only so much is lived through, so that also a year's payment can be missed; then it is
+as if nobody had watched until its end."""
 
 ABSENCE = frozenset(("webhook_silence", "renewals_missing", "signup_drop", "revenue_drop"))
 """What may only open while the recording goes on: after its end everything is absent."""

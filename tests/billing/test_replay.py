@@ -199,8 +199,10 @@ def test_an_event_without_a_known_type_is_stored_all_the_same(
 def test_eight_thousand_years_between_two_events_are_not_ticked_through(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ninety days are, in which a subscription lapses."""
+    """The first year of them is, in which a subscription by the month lapses, and one by the year."""
     last = charge(0) | {"created": 253_402_300_000}
-    steps, summary = replayed(capsys, recording(tmp_path, subscribed(0, 1), invoiced(60, 1), last))
-    assert summary["events"] == 3
-    assert "silent_lapse" in {step["signal"] for step in steps}
+    yearly = subscribed(0, 2, interval="year"), invoiced(60, 2)
+    steps, summary = replayed(capsys, recording(tmp_path, subscribed(0, 1), invoiced(60, 1), *yearly, last))
+    assert summary["events"] == 5
+    lapsed = [step for step in steps if (step["signal"], step["state"]) == ("silent_lapse", "opened")]
+    assert [(step["scope"], (step["at"] - START) // 86_400) for step in lapsed] == [("sub_1", 33), ("sub_2", 373)]
