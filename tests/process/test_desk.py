@@ -96,11 +96,12 @@ def test_what_an_operator_says_holds_across_a_kill(tmp_path: Path) -> None:
     exchange = Exchange()
     with exchange.open(), trading(tmp_path, exchange.address) as daemon:
         daemon.start()
-        until(lambda: True if daemon.get("/positions")["positions"] else None)
-        code, lines = nightdesk("positions", "--socket", daemon.socket)
-        assert code == 0
-        assert lines[0].split() == ["STRATEGY", "SYMBOL", "QUANTITY", "ENTRY", "PRICE", "PRICE", "VALUE", "PNL"]
-        assert lines[1].startswith("restless  ")
+
+        def held() -> list[str] | None:
+            _, lines = nightdesk("positions", "--socket", daemon.socket)
+            return lines if lines[1].startswith("restless  ") else None
+
+        assert until(held)[0].split() == ["STRATEGY", "SYMBOL", "QUANTITY", "ENTRY", "PRICE", "PRICE", "VALUE", "PNL"]
         code, lines = nightdesk("halt", "nobody", "--socket", daemon.socket)
         assert (code, lines) == (2, ["nightdesk: no strategy is called 'nobody'; there are: restless"])
         code, lines = nightdesk("flatten", "", "--socket", daemon.socket)  # an empty variable is not everybody

@@ -39,7 +39,7 @@ def exchange(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]
 
 def ask(address: str, path: str) -> Any:
     headers = {"APCA-API-KEY-ID": KEY_ID, "APCA-API-SECRET-KEY": SECRET_KEY}
-    with urllib.request.urlopen(urllib.request.Request(address + path, headers=headers), timeout=5) as answer:
+    with urllib.request.urlopen(urllib.request.Request(address + path, headers=headers), timeout=PATIENCE_S) as answer:
         return json.load(answer)
 
 
