@@ -187,6 +187,7 @@ class Caretakers(Actor[Never]):
                 await caretaker.stop()
             del self._custody.posts[strategy]
             post.left.set()
+            self._custody.changed.set()
 
     def _tell_of_a_spoilt_book(self, strategy: str, error: BookError) -> None:
         log.error("book_unkept", strategy=strategy, error=str(error))
