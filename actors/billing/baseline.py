@@ -5,7 +5,7 @@ The conjugate update with exponential forgetting is that of West & Harrison, Bay
 """
 
 from array import array
-from base64 import b64decode
+from binascii import a2b_base64
 from math import exp, lgamma, log, sqrt
 from typing import Any
 
@@ -114,8 +114,8 @@ class SeasonalRate:
     def load(self, state: list[Any]) -> None:
         """What `save` gave."""
         self._alpha, self._beta, self.hours, hours, days, day, spread = state
-        self._by_hour, self._by_day = array("f", b64decode(hours)), array("f", b64decode(days))
-        self._day, self._spread = array("d", b64decode(day)), array("d", b64decode(spread))
+        self._by_hour, self._by_day = array("f", a2b_base64(hours)), array("f", a2b_base64(days))
+        self._day, self._spread = array("d", a2b_base64(day)), array("d", a2b_base64(spread))
         self._day.extend([0.0] * (4 - len(self._day)))  # what is older had two
         self._take_means()
 

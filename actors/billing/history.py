@@ -78,7 +78,9 @@ class Past:
         """As a tenant's watch does."""
         self.saved.add(name)
         if name:
-            return self.watch.load(name, version, state)
+            read = self.watch.load(name, version, state)
+            self.watch.set_due()
+            return read
         self._began, self._now, held = unpacked(state)
         self._held = [(at, event) for at, event in held]
         return version == self.version

@@ -5,7 +5,8 @@ the older one, so that nothing is ever searched for its age, and an entry costs 
 """
 
 from array import array
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ class Seen:
     def load(self, saved: list[Any]) -> None:
         """What `save` gave."""
         self._began, *parts = saved
-        self._old, self._young = (array("I", b64decode(part)) for part in parts)
+        self._old, self._young = (array("I", a2b_base64(part)) for part in parts)
 
 
 def holds(marks: "array[int]", mark: int) -> bool:

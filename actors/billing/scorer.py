@@ -6,7 +6,7 @@ import anyio
 import structlog
 from anyio.lowlevel import checkpoint
 
-from actors.billing.tenant_watch import LEDGER
+from actors.billing.tenant_watch import LEDGER, Unreadable
 from actors.billing.watch import GONE, INCIDENTS, Changes, Reading, Watch
 from actors.kernel.actor import Actor
 from actors.kernel.clock import Clock, monotonic
@@ -34,6 +34,7 @@ SNAPSHOT_ENTRIES = 5_000
 SNAPSHOT_S = 30.0
 SNAPSHOT_SHARE = 0.003  # of all time at most: under load, the state of a busy tenant takes tens of milliseconds
 RETRY_S = 0.5
+NO_VERSION = (-1, b"")
 CRASHES_MAX = 3  # of one entry; the store then makes it a dead letter
 
 
@@ -191,6 +192,9 @@ class Scorer(Actor[Committed]):
                 continue
             try:
                 reading = watch.apply(entry)
+            except Unreadable as damage:
+                await self._disown(damage)
+                raise
             except Exception as error:
                 await self._count_crash(entry, error)
                 raise
@@ -224,6 +228,11 @@ class Scorer(Actor[Committed]):
             except StoreUnavailable as error:
                 log.warning("findings_wait", reason=str(error))
                 await self._clock.sleep(RETRY_S)
+
+    async def _disown(self, damage: Unreadable) -> None:
+        """It is no fault of the entry: the supervisor restarts us, and a part of no version is then made anew."""
+        disowned = {(damage.tenant, damage.part): NO_VERSION}
+        await self._store_findings(Findings(self._cursor, snapshot=Snapshot(self._snapshot_seq, disowned)))
 
     async def _count_crash(self, entry: LogEntry, error: Exception) -> None:
         """The supervisor restarts us; an entry that goes on crashing is then passed by, and people are told."""

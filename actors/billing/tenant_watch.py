@@ -25,6 +25,11 @@ RETIRED: Json = {"retired": True}
 LEDGER = "ledger:"
 """Before the id of a subscription: the name of its part of a snapshot."""
 
+WOKEN = {"attempts": Attempts.version} | {detector.signal: detector.version for detector in DETECTORS}
+"""The parts of a snapshot that are not read before something happens to the tenant, and of which version they are."""
+
+POSITIONS = {detector.signal: index for index, detector in enumerate(DETECTORS)}
+
 TIMED = tuple(index for index, detector in enumerate(DETECTORS) if detector.tick is not Detector.tick)
 """Those that wait for a time, as positions in DETECTORS."""
 
@@ -59,6 +64,15 @@ AT_REST = Attempts()
 """Stands for those of a tenant that rests."""
 
 
+class Unreadable(Exception):
+    """What was saved of a tenant cannot be read: the name of the part."""
+
+    def __init__(self, tenant: str, part: str) -> None:
+        super().__init__(f"{tenant}: {part} cannot be read")
+        self.tenant = tenant
+        self.part = part
+
+
 class TenantWatch:
     """The detectors of one tenant and what they share."""
 
@@ -79,7 +93,8 @@ class TenantWatch:
         "shown",
     )
 
-    def __init__(self, tenant: str) -> None:
+    def __init__(self, tenant: str, *, awake: bool = True) -> None:
+        """Who begins at rest is given, of what is read on waking, the versions alone."""
         self.name = tenant
         self.settings: Json | None = None  # as the log last told; None: it never did
         self.met: int | None = None  # log time of its first event
@@ -87,11 +102,11 @@ class TenantWatch:
         self.rules = Rules()
         self.below: Below | None = None  # where its parts are, once a snapshot is committed
         self.heard = 0  # log time of the last fact
-        self.attempts = Attempts()
+        self.attempts = Attempts() if awake else AT_REST
         self.ledger = Ledger()
         self.diary = Diary()
         self.ledger.journal = self.diary.moved
-        self.detectors = self._fresh_detectors()  # none while it rests
+        self.detectors = self._fresh_detectors() if awake else ()  # none while it rests
         self.shown: set[type[Fact]] = set()  # since the last snapshot: whoever reads them has changed
         self.changed: set[str] = set()  # the other parts that have
         self.due = NEVER
@@ -118,21 +133,25 @@ class TenantWatch:
             self.detectors, self.attempts = (), AT_REST
 
     def wake(self) -> None:
-        """Be as before the rest. Raises RuntimeError if what was saved cannot be read: to start anew mends it."""
+        """Be as before the rest. Raises Unreadable."""
         if self.detectors or self.below is None:
             return
         self.attempts, self.detectors = Attempts(), self._fresh_detectors()
         for name, version, state in self.below.parts():
             if (part := self._part(name)) is not None:
-                if part.version != version:
-                    raise RuntimeError(f"{self.name}: {name} is of version {version}")
-                part.load(unpacked(state))
+                try:
+                    if part.version != version:
+                        raise ValueError(f"of version {version}")  # noqa: TRY301 - one more way to be unreadable
+                    part.load(unpacked(state))
+                except Exception as error:  # bytes that are not what was written may fail in any way
+                    raise Unreadable(self.name, name) from error
 
     def _part(self, name: str) -> Any:
         """The attempts or the detector of this name."""
         if name == "attempts":
             return self.attempts
-        return next((detector for detector in self.detectors if detector.signal == name), None)
+        at = POSITIONS.get(name)
+        return None if at is None else self.detectors[at]
 
     def configure(self, settings: Json) -> None:
         """New thresholds; all that was seen under the old ones stays."""
@@ -235,6 +254,9 @@ class TenantWatch:
             yield "rules", (1, packed(self.settings))
         if "met" in self.changed:
             yield "met", (1, packed([self.met]))
+        if self.detectors:
+            self.set_due()
+        yield "due", (1, packed([self.due]))
         if self.shown or "attempts" in self.changed:
             yield "attempts", (Attempts.version, packed(self.attempts.save()))
         if self.diary.changed:
@@ -242,24 +264,18 @@ class TenantWatch:
         for id_, state in self.ledger.save():
             yield LEDGER + id_, (Ledger.version if state else 0, state)
         for detector in self.detectors:
-            if detector.signal in self.changed or not self.shown.isdisjoint(detector.reads):
-                yield detector.signal, (detector.version, packed(detector.save()))
+            changed = detector.signal in self.changed or not self.shown.isdisjoint(detector.reads)
+            if changed and (state := detector.save()) is not None:
+                yield detector.signal, (detector.version, packed(state))
         self.shown.clear()
         self.changed.clear()
 
     def load(self, name: str, version: int, state: bytes) -> bool:
-        """One part of what was saved; False where it is of another version."""
-        self.wake()
-        if name == "rules":
-            settings = unpacked(state)
-            if version != 1 or not isinstance(settings, dict):
-                return False
-            self.configure(settings)
-            self.changed.clear()
-            return True
-        if name == "met":
-            (self.met,) = unpacked(state)
-            return version == 1
+        """One part of what was saved; False where it is of another version. After the last, `set_due` is due."""
+        if name in WOKEN and not self.detectors:
+            return version == WOKEN[name]
+        if name in ("due", "met", "rules"):
+            return version == 1 and self._load_own(name, unpacked(state))
         if name.startswith(LEDGER):
             if version == Ledger.version:
                 self.ledger.load(name.removeprefix(LEDGER), state)
@@ -268,7 +284,17 @@ class TenantWatch:
         if part is None or part.version != version:
             return False
         part.load(unpacked(state))
-        self.set_due()
+        return True
+
+    def _load_own(self, name: str, state: Any) -> bool:
+        if name == "rules":
+            if not isinstance(state, dict):
+                return False
+            self.configure(state)
+            self.changed.clear()
+        else:
+            (value,) = state
+            setattr(self, name, value)
         return True
 
 

@@ -222,11 +222,11 @@ class Watch:
             drift = Anomaly(DAEMON, "clock_drift", "host", Severity.WARNING, self._now, title, evidence)
             self._incidents.observe(drift, entry.seq)
 
-    def _tenant(self, name: str) -> TenantWatch:
+    def _tenant(self, name: str, *, awake: bool = True) -> TenantWatch:
         self._stirred.add(name)
         found = self._tenants.get(name)
         if found is None:
-            found = self._tenants[name] = TenantWatch(name)
+            found = self._tenants[name] = TenantWatch(name, awake=awake)
             if self._shelf_of is not None:
                 found.put_below(self._shelf_of(name))
             if (parent := parent_of(name)) != name:
@@ -365,9 +365,13 @@ class Watch:
         self._now, self._tenants, self._connected, self._pasts = 0, {}, {}, Pasts()
         unread: list[tuple[str, str]] = []
         for tenant, of_tenant in groupby(parts.items(), key=lambda part: part[0][0]):
+            if len(self._tenants) >= AWAKE_MAX and (tenant, "due") in parts and self._shelf_of is not None:
+                self._tenant(tenant, awake=False)
             unread += [part for part, (version, state) in of_tenant if version and not self._load(part, version, state)]
-            if len(self._tenants) > AWAKE_MAX and tenant in self._tenants:
-                self._tenants[tenant].rest()
+            if (found := self._tenants.get(tenant)) is not None and found.detectors:
+                found.set_due()
+                if len(self._tenants) > AWAKE_MAX:
+                    found.rest()
         self._stirred.clear()
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
         return unread + self._incidents.load(parts, open_incidents)

@@ -255,6 +255,29 @@ def test_a_snapshot_that_cannot_be_read_is_made_again_from_the_log(tmp_path: Pat
     in_a_house(tmp_path, story)
 
 
+def test_what_cannot_be_read_of_a_tenant_at_rest_is_found_when_it_wakes_and_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event is blamed for it."""
+    monkeypatch.setattr("actors.billing.watch.AWAKE_MAX", 0)
+
+    async def story(house: House) -> None:
+        await house.store.append(CONFIG)
+        async with house.scoring():
+            await house.append(*declines(0, 7))
+            await house.clock.sleep(40)
+            await house.append(*declines(7, 9))
+            await house.clock.sleep(40)
+        spoil(house, "UPDATE snapshots SET state = randomblob(9) WHERE part = 'decline_spike'")
+        async with house.scoring():
+            await house.append(*declines(9, 10))
+        (incident,) = await house.incidents()
+        assert incident.evidence["failed"] == 10
+        assert await house.store.dead_letters() == []
+
+    in_a_house(tmp_path, story)
+
+
 def test_an_entry_whose_bytes_are_damaged_is_a_dead_letter_at_once(tmp_path: Path) -> None:
     async def story(house: House) -> None:
         await house.store.append(CONFIG)

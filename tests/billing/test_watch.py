@@ -1,6 +1,7 @@
 """The fold over the log: the same whether it was read in one go or in pieces, and whether idle minutes were ticked."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -363,6 +364,23 @@ class Shelf:
 
     def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
         return ((id_, state[:size]) for id_, state in self.states())
+
+
+@given(stories_of_a_bad_clock, st.integers(1, 20))
+@settings(max_examples=40)
+def test_who_rests_when_the_watch_begins_sees_the_same(story: list[tuple[str, Any, int]], every: int) -> None:
+    """Of a thousand tenants nearly all do, until something happens to them."""
+    log = tell(story).log
+    held: Held = {}
+    plain, shelf_of = fresh(), partial(Shelf, held)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.billing.watch.AWAKE_MAX", 0)
+        for start in range(0, len(log), every):
+            begun = Watch(IncidentBook(Routing()), shelf_of)
+            assert begun.restore(dict(sorted(held.items())), ()) == []
+            assert not any(tenant.detectors for tenant in begun.tenants.values())
+            assert read(begun, log[start : start + every]) == read(plain, log[start : start + every])
+            held |= dict(begun.snapshot())
 
 
 @given(stories_of_a_bad_clock, st.integers(1, 20))
