@@ -86,7 +86,7 @@ class Ledger:
         return record
 
     def _forget(self) -> None:
-        heard = ((outlook.heard, id_) for id_, outlook in self.records.outlooks())
+        heard = ((outlook.heard, id_) for piece in self.records.outlooks() for id_, outlook in piece)
         for _, id_ in nsmallest(RECORDS_MAX // 100, heard):
             self._replace(self.records.remove(id_).movements(id_), [])
 

@@ -191,15 +191,17 @@ class Scorer(Actor[Committed]):
                 await self._put_aside(entry, entry.damage)
                 continue
             try:
-                reading = watch.apply(entry)
+                if entry.kind is Kind.TICK:
+                    for _ in watch.tick(entry):
+                        await checkpoint()
+                elif (reading := watch.apply(entry)).score:
+                    readings[entry.seq] = reading
             except Unreadable as damage:
                 await self._disown(damage)
                 raise
             except Exception as error:
                 await self._count_crash(entry, error)
                 raise
-            if reading.score:
-                readings[entry.seq] = reading
             if number % YIELD_EVERY == 0:
                 await checkpoint()
         return readings

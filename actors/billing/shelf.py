@@ -1,9 +1,12 @@
 """Where a tenant's records are: in use, at hand as they were saved, or below, where they take no memory."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Protocol
 
 from actors.billing.record import HEAD, Outlook, Record
+
+PIECE = 1_000  # some 2 ms
 
 
 class Below(Protocol):
@@ -19,7 +22,7 @@ class Below(Protocol):
         """All records."""
 
     def heads(self, size: int) -> Iterable[tuple[str, bytes]]:
-        """Of each, the first so many bytes."""
+        """Of each, the first so many bytes; read as it is gone through."""
 
 
 class Shelf:
@@ -67,22 +70,20 @@ class Shelf:
                 if not self._above(id_):
                     yield id_, Record.unpack(state)
 
-    def outlooks(self) -> Iterator[tuple[str, Outlook]]:
-        """Of each, what is expected of it and when; in no order, and far cheaper than the records."""
-        for id_, record in self._open.items():
-            yield id_, record.outlook
-        heads = [(id_, state[: HEAD.size]) for id_, state in self._at_hand.items()]
-        if self.below is not None:
-            below = self.below.heads(HEAD.size)
-            heads += below if self._nothing_above else [row for row in below if not self._above(row[0])]
-        if heads:
-            ids, packed = zip(*heads, strict=True)
-            # All at once: there may be 50,000, once an hour, and webhooks wait meanwhile.
-            yield from zip(ids, map(Outlook._make, HEAD.iter_unpack(b"".join(packed))), strict=True)
+    def outlooks(self) -> Iterator[list[tuple[str, Outlook]]]:
+        """Of each, what is expected of it and when; in no order, a thousand at a time, far cheaper than the records.
 
-    @property
-    def _nothing_above(self) -> bool:
-        return not (self._open or self._at_hand or self._gone)
+        Nothing may be changed before the last.
+        """
+        opened = iter(self._open.items())
+        while piece := [(id_, record.outlook) for id_, record in islice(opened, PIECE)]:
+            yield piece
+        heads: Iterator[tuple[str, bytes]] = ((id_, state[: HEAD.size]) for id_, state in self._at_hand.items())
+        if self.below is not None:
+            heads = chain(heads, (row for row in self.below.heads(HEAD.size) if not self._above(row[0])))
+        while rows := list(islice(heads, PIECE)):
+            ids, packed = zip(*rows, strict=True)
+            yield list(zip(ids, map(Outlook._make, HEAD.iter_unpack(b"".join(packed))), strict=True))
 
     def _above(self, id_: str) -> bool:
         return id_ in self._open or id_ in self._at_hand or id_ in self._gone

@@ -44,7 +44,7 @@ CROWD = 1_000
 """Tenants that something happened to since the last snapshot, some 30 MB: none of them can rest before the next."""
 
 TICKED_MAX = 200
-"""Tenants that one tick sees to in some 100 ms, for which webhooks wait; the next sees to the rest."""
+"""Tenants that one tick sees to in some 100 ms, bit by bit; the next sees to the rest."""
 
 INCIDENTS = "incidents"
 """The parts of a snapshot that are the book's."""
@@ -182,10 +182,7 @@ class Watch:
         """Fold one entry. One that is damaged on disk is passed by."""
         if entry.damage:
             return UNREMARKABLE
-        if entry.at < self._now - SET_BACK_US:
-            self._set_back(entry)
-        self._now = max(self._now, entry.at)
-        self._incidents.advance(self._now)
+        self._reach(entry)
         match entry.kind:
             case Kind.EVENT:
                 return self._event(entry)
@@ -193,7 +190,8 @@ class Watch:
                 failed = SignaturesFailed(self._now, "", entry.data["failed"])
                 self._show(entry, self._tenant(entry.tenant), (failed,))
             case Kind.TICK:
-                self._tick(entry.seq)
+                for _ in self._tick(entry.seq):
+                    pass
             case Kind.CONFIG:
                 self._configure(entry)
             case Kind.BACKFILL:
@@ -203,6 +201,18 @@ class Watch:
             case Kind.ALARM:
                 self._alarm(entry)
         return UNREMARKABLE
+
+    def tick(self, entry: LogEntry) -> Iterator[None]:
+        """Fold a tick in pieces of a few milliseconds: between two of them others may run, but for other entries."""
+        self._reach(entry)
+        yield from self._tick(entry.seq)
+
+    def _reach(self, entry: LogEntry) -> None:
+        """The log has come to this time."""
+        if entry.at < self._now - SET_BACK_US:
+            self._set_back(entry)
+        self._now = max(self._now, entry.at)
+        self._incidents.advance(self._now)
 
     def _set_back(self, entry: LogEntry) -> None:
         """The clock was ahead; to go on in its time would be to see and say nothing until that time has come."""
@@ -292,7 +302,7 @@ class Watch:
                 score, flagged = max(score, anomaly.score), True
         return Reading(score, flagged) if score else UNREMARKABLE
 
-    def _tick(self, seq: int) -> None:
+    def _tick(self, seq: int) -> Iterator[None]:
         if self._due > self._now:
             return
         overdue = (tenant for tenant in self._tenants.values() if tenant.due <= self._now)
@@ -301,7 +311,9 @@ class Watch:
             for finding in tenant.tick(self._now):
                 if not isinstance(finding, float):
                     self._report(finding, tenant, seq)
+                yield
             tenant.set_due()
+            yield
         self._due = min((tenant.due for tenant in self._tenants.values()), default=NEVER)
 
     def _report(self, finding: Anomaly | Over, tenant: TenantWatch, seq: int) -> Anomaly | None:

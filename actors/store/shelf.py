@@ -69,9 +69,9 @@ class Shelf:
         """Name and state of each."""
         yield from self._all("state")
 
-    def heads(self, size: int) -> list[tuple[str, bytes]]:
+    def heads(self, size: int) -> Iterator[tuple[str, bytes]]:
         """Of each, its name and the first so many bytes of its state."""
-        return self._all(f"substr(state, 1, {size})").fetchall()
+        return self._all(f"substr(state, 1, {size})")
 
     def _all(self, column: str) -> sqlite3.Cursor:
         # A range is a search in the index, as LIKE is not; the semicolon is what follows on the colon.

@@ -401,3 +401,12 @@ def test_who_rests_between_events_sees_the_same(story: list[tuple[str, Any, int]
     for name, tenant in plain.tenants.items():
         assert low.tenants[name].ledger.movements() == tenant.ledger.movements()
         assert +low.tenants[name].ledger.mrr == +tenant.ledger.mrr
+
+
+def test_a_look_over_thousands_of_subscriptions_lets_others_run_in_between() -> None:
+    night = Night()
+    night.deliver(*(subscribed(0, number) for number in range(2_500)), at=0)
+    night.now = -(-night.watch.due // MINUTE) * MINUTE
+    pieces = list(night.watch.tick(LogEntry(len(night.log) + 1, Kind.TICK, DAEMON, night.now, {})))
+    assert len(pieces) >= 3
+    assert night.watch.due > night.now

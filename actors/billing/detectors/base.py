@@ -24,6 +24,10 @@ Finding = Anomaly | Over | float
 """A float opens nothing: it says how near to firing (0 to 1) the rule is, which is the score of the event."""
 
 
+PAUSE = 0.0
+"""Between two pieces of a long look: others may run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """The owner's thresholds for one tenant; None: the rule is off. As in the configuration, `billing.alerts`."""
@@ -66,7 +70,7 @@ class Detector(ABC):
         """Take in one of the facts in `reads`; while a rule holds, every further fact of it yields again."""
 
     def tick(self, now: int) -> Iterator[Finding]:
-        """The log has reached `now`, which is at or after `due`."""
+        """The log has reached `now`, which is at or after `due`. Who looks for long yields PAUSE now and then."""
         del now
         return iter(())
 

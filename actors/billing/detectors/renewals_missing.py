@@ -2,7 +2,7 @@ from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 from typing import Any, ClassVar, NamedTuple
 
-from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
+from actors.billing.detectors.base import NEVER, PAUSE, Finding, LedgerDetector, Over, Rules
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.detectors.rounds import GRACE, missed, next_round
 from actors.billing.facts import SubscriptionState
@@ -58,11 +58,13 @@ class RenewalsMissing(LedgerDetector):
         now_s, enough = now // SECOND, MISSING_MIN[self.rules.sensitivity]
         due: list[Renewal] = []
         awaited: list[int] = []  # when those are late that have not come and are not late yet
-        for id_, outlook in self.ledger.records.outlooks():
-            if found := renewal(id_, outlook, now_s):
-                due.append(found)
-            elif outlook.renews and not came(outlook) and outlook.period_end > now_s - PATIENCE_S:
-                awaited.append(outlook.period_end + PATIENCE_S)
+        for piece in self.ledger.records.outlooks():
+            for id_, outlook in piece:
+                if found := renewal(id_, outlook, now_s):
+                    due.append(found)
+                elif outlook.renews and not came(outlook) and outlook.period_end > now_s - PATIENCE_S:
+                    awaited.append(outlook.period_end + PATIENCE_S)
+            yield PAUSE
         absent, expected = longest_absence(sorted(due))
         if len(absent) < enough <= len(absent) + len(awaited):
             # If those do not come either, that is told at once.

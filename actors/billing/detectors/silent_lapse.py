@@ -1,7 +1,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from actors.billing.detectors.base import NEVER, Finding, LedgerDetector, Over, Rules
+from actors.billing.detectors.base import NEVER, PAUSE, Finding, LedgerDetector, Over, Rules
 from actors.billing.detectors.evidence import ago, links, moment
 from actors.billing.detectors.rounds import GRACE, missed, next_round
 from actors.billing.facts import InvoiceState, SubscriptionState
@@ -47,10 +47,10 @@ class SilentLapse(LedgerDetector):
             return
         self.due = next_round(f"{self.tenant} {self.signal}", now)
         last_paid, lapsed = 0, []
-        for id_, outlook in self.ledger.records.outlooks():
-            last_paid = max(last_paid, outlook.paid)
-            if 0 < outlook.lapses * SECOND <= now and id_ not in self._told:
-                lapsed.append(id_)
+        for piece in self.ledger.records.outlooks():
+            last_paid = max(last_paid, *(outlook.paid for _, outlook in piece))
+            lapsed += [id_ for id_, outlook in piece if 0 < outlook.lapses * SECOND <= now and id_ not in self._told]
+            yield PAUSE
         for id_ in sorted(lapsed):
             record = self.ledger.records[id_]
             last, since, paid = record.last, record.unpaid_since, record.paid_at is not None
