@@ -99,7 +99,13 @@ async def inside(faults: FaultPlan) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def over_alpaca(
-    faults: FaultPlan, *, keys: Keys = KEYS, feed: str = "iex", silent_s: float = 90.0, **server: Any
+    faults: FaultPlan,
+    *,
+    keys: Keys = KEYS,
+    feed: str = "iex",
+    silent_s: float = 90.0,
+    deadline_s: float = PATIENCE_S,
+    **server: Any,
 ) -> AsyncIterator[World]:
     clock, tape = PatientClock(OPEN - MINUTE, SPEED), Synthetic(SYMBOLS, seed=1)
     venue = Venue(tape, clock, costs=Costs(), faults=faults)
@@ -111,7 +117,7 @@ async def over_alpaca(
             tasks.start_soon(exchange.run, sock, ready.set)
             await ready.wait()
             urls = {"data_url": f"http://{host}", "stream_url": f"ws://{host}", "base_url": f"http://{host}"}
-            broker = AlpacaBroker(keys, urls["base_url"], deadline_s=1.0, patience=QUICK)
+            broker = AlpacaBroker(keys, urls["base_url"], deadline_s=deadline_s, patience=QUICK)
             market = AlpacaMarket(
                 keys,
                 feed,
@@ -120,7 +126,7 @@ async def over_alpaca(
                 data_url=urls["data_url"],
                 stream_url=urls["stream_url"],
                 silent_s=silent_s,
-                deadline_s=1.0,
+                deadline_s=deadline_s,
                 patience=QUICK,
             )
             yield World(market, broker, clock, tape, faults, urls, server=exchange)

@@ -115,7 +115,7 @@ async def test_alpaca_py_alone_tells_nobody_that_its_connection_is_refused() -> 
 
 async def test_a_request_that_is_never_answered_is_given_up_in_time_and_nothing_is_concluded() -> None:
     plan = FaultPlan()
-    async with over_alpaca(plan) as world:
+    async with over_alpaca(plan, deadline_s=1.0) as world:
         assert isinstance(world.broker, AlpacaBroker)
         world.broker.host._insist_s = 0.1
         plan.force("stalled")
@@ -127,7 +127,7 @@ async def test_a_request_that_is_never_answered_is_given_up_in_time_and_nothing_
 
 async def test_stalled_requests_hold_no_more_threads_than_there_are_connections() -> None:
     plan = FaultPlan()
-    async with over_alpaca(plan) as world:
+    async with over_alpaca(plan, deadline_s=1.0) as world:
         assert isinstance(world.broker, AlpacaBroker)
         world.broker.host._insist_s = 0.1
         before = threading.active_count()
@@ -152,7 +152,7 @@ async def test_alpaca_py_alone_waits_for_a_stalled_server_without_end() -> None:
     from alpaca.common.rest import RESTClient
 
     plan = FaultPlan()
-    async with over_alpaca(plan) as world:
+    async with over_alpaca(plan, deadline_s=1.0) as world:
         plan.force("stalled")
         alone = RESTClient(world.urls["base_url"], KEYS.key_id, KEYS.secret_key, raw_data=True)
         thread = threading.Thread(target=lambda: _quietly(alone), daemon=True)
@@ -187,7 +187,7 @@ async def test_an_order_that_was_taken_with_a_504_is_in_doubt_and_found_by_its_i
 
 async def test_an_order_into_a_stalled_server_is_in_doubt_and_was_never_taken() -> None:
     plan = FaultPlan()
-    async with over_alpaca(plan) as world, streaming(world):
+    async with over_alpaca(plan, deadline_s=1.0) as world, streaming(world):
         plan.force("stalled")
         with pytest.raises(InDoubt):
             await world.broker.submit(buy("one"))

@@ -47,7 +47,7 @@ async def lived_through(world: World, store: SqliteStore, spells: tuple[str, ...
 
 async def test_after_every_kind_of_spell_the_log_has_every_bar_once_and_in_order(tmp_path: Path) -> None:
     """Deaf streams, restarts, crowded connections, stalled and refused requests: bars that were missed are there."""
-    async with over_alpaca(FaultPlan(), silent_s=60) as world, running(tmp_path) as store:
+    async with over_alpaca(FaultPlan(), silent_s=60, deadline_s=1.0) as world, running(tmp_path) as store:
         await lived_through(world, store, SPELLS)
         entries = await store.desk.read(0, 100_000)
         blocks = [entry.data for entry in entries if entry.kind == DeskKind.BLOCK and isinstance(entry.data, BarBlock)]
@@ -72,7 +72,7 @@ def open_files() -> int:
 async def test_faults_leave_no_thread_no_socket_and_no_task_behind(tmp_path: Path) -> None:
     """As many after two rounds of everything as after one."""
     counts = []
-    async with over_alpaca(FaultPlan(), silent_s=60) as world, running(tmp_path) as store:
+    async with over_alpaca(FaultPlan(), silent_s=60, deadline_s=1.0) as world, running(tmp_path) as store:
         for _ in range(2):
             await lived_through(world, store, ("deaf", "restart", "406"))
             await world.until(lambda: not [one for one in threading.enumerate() if one.name.startswith("alpaca")])

@@ -136,7 +136,7 @@ async def test_daily_bars_are_of_the_sessions_and_read_by_the_lab(tmp_path: Path
 async def test_requests_that_are_refused_for_a_while_only_take_longer(tmp_path: Path) -> None:
     plan = FaultPlan(["429", "stalled"], seed=3)
     store = BarStore(tmp_path)
-    async with over_alpaca(plan, per_minute=30) as world:
+    async with over_alpaca(plan, deadline_s=1.0, per_minute=30) as world:
         await fetched(world, store)
         assert stored(store) == recorded(world)
 
