@@ -27,7 +27,6 @@ from actors.store.desk_records import (
 )
 
 R = TypeVar("R")
-Row = tuple[int, int, int, bytes]
 
 PREFIX = "desk:"
 """Begins the names of the desk's cursors."""
@@ -75,8 +74,7 @@ class DeskLog:
         Returns the seq of the last input (they are numbered without gaps), 0 without any. Raises Known,
         StoreUnavailable, and ValueError or TypeError for what cannot be kept.
         """
-        rows = [(entry.kind, entry.at, _time_of(entry), pack(entry.data)) for entry in entries]
-        written = self._change(partial(_commit, entries=entries, rows=rows, cursor=cursor, parts=parts or {}))
+        written = self._change(partial(_commit, entries=entries, cursor=cursor, parts=parts or {}))
         written.add_done_callback(self._announce)
         # Followers are to hear of it even if the sender goes away meanwhile.
         committed = await asyncio.shield(written)
@@ -178,13 +176,14 @@ def _time_of(entry: NewDeskEntry) -> int:
 def _commit(
     connection: sqlite3.Connection,
     entries: Sequence[NewDeskEntry],
-    rows: Sequence[Row],
     cursor: tuple[str, int] | None,
     parts: Parts,
 ) -> tuple[DeskEntry, ...]:
+    # Packed here, on the store's thread: the loop has others to serve.
+    rows = [(entry.kind, entry.at, _time_of(entry), pack(entry.data)) for entry in entries]
     connection.executemany("INSERT INTO desk_log (kind, at, time, data) VALUES (?, ?, ?, ?)", rows)
     last = _last_seq(connection)
-    seqs = range(last - len(rows) + 1, last + 1)
+    seqs = range(last - len(entries) + 1, last + 1)
     _claim(connection, [(entry.key, seq) for entry, seq in zip(entries, seqs, strict=True) if entry.key])
     if cursor is not None:
         _advance(connection, *cursor, parts)

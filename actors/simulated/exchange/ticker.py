@@ -20,7 +20,7 @@ from strategies.sessions import DAY, MINUTE, sessions_between
 
 CENT = RAW_UNITS_PER_DOLLAR // 100
 STEPS = 4  # quotes a minute and symbol
-AT_ONCE = 64  # symbols, that is a fifth of a millisecond
+AT_ONCE = 64  # symbols, that is a tenth of a millisecond
 HALT_CHANCE_EVERY = 5 * MINUTE
 HALT_LASTS = 5 * MINUTE
 REVISED_VOLUME = 0.8  # of the volume is in the bar that is sent first
@@ -78,6 +78,7 @@ class Ticker:
         self._halt_and_resume(moment)
         bars = [bar for bar in moment.bars if bar.symbol not in self._halted]
         self._exchange.open_bars(moment.time, bars)
+        await io_sleep(0)
         for step in range(STEPS):
             at = moment.time + step * self._tape.timeframe // STEPS
             await self._clock.sleep_until(at)
