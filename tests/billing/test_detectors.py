@@ -9,7 +9,7 @@ import pytest
 
 from actors.billing import detectors
 from actors.billing.detectors import DETECTORS
-from actors.billing.detectors.base import Detector, DiaryDetector, LedgerDetector, Rules
+from actors.billing.detectors.base import Detector, DiaryDetector, LedgerDetector, PatientDetector, Rules
 from config.settings import SIGNALS, BillingAlerts
 
 
@@ -18,7 +18,7 @@ def test_every_detector_that_exists_is_in_the_list() -> None:
     for module in pkgutil.iter_modules(detectors.__path__):
         names = vars(importlib.import_module(f"{detectors.__name__}.{module.name}")).values()
         found |= {name for name in names if inspect.isclass(name) and issubclass(name, Detector)}
-    assert found - {Detector, DiaryDetector, LedgerDetector} == set(DETECTORS)
+    assert found - {Detector, DiaryDetector, LedgerDetector, PatientDetector} == set(DETECTORS)
     assert list(DETECTORS) == sorted(DETECTORS, key=lambda detector: detector.__name__)
 
 

@@ -112,6 +112,17 @@ def test_past_due_and_collection_paused_lose_nothing() -> None:
     assert night.incidents("mrr_drop") == []
 
 
+def test_after_an_absence_who_left_is_compared_with_all_who_stayed_whoever_is_told_first() -> None:
+    told = [ended(60, 1), ended(120, 2), *(subscribed(-3 * DAY, number) for number in range(10))]
+    for order in (told, told[::-1], told[::2] + told[1::2]):
+        night = Night(revenue_drop_percent=15, churn_rate_daily=0.05)
+        night.deliver(*order, at=DAY // 2)
+        night.pass_minutes(5)
+        found = {one.signal: one.title for one in night.incidents() if one.scope == "account"}
+        assert found["mrr_drop"].startswith("MRR down 20% in 24 h, from $300.00 to $240.00")
+        assert found["churn_spike"].startswith("2 of 10 subscriptions ended")
+
+
 def test_yesterdays_losses_delivered_late_count_where_they_belong() -> None:
     night = business(Night())
     night.deliver(ended(NOW, 1), ended(NOW + 60, 2), at=NOW + 2 * DAY)

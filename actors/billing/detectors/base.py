@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 from actors.billing.diary import Diary
-from actors.billing.facts import Fact
+from actors.billing.facts import Fact, SubscriptionState
 from actors.billing.ledger import Ledger
+from actors.kernel.clock import SECOND
 from actors.store.records import Anomaly, Severity
 
 NEVER = 2**63 - 1
@@ -106,6 +107,60 @@ class LedgerDetector(Detector):
 
     ledger: Ledger
     """Set by whoever makes the detector, and only read by it."""
+
+
+class Heard(NamedTuple):
+    """What is kept of a subscription's event."""
+
+    at: int
+    event: str
+    subscription: str
+    currency: str
+
+
+class PatientDetector(LedgerDetector):
+    """One that compares the ledger with a day ago; what comes late is compared when it has all come.
+
+    After an absence things are told in any order: who left may be heard of before those who stay.
+    """
+
+    LATE: ClassVar = 1800 * SECOND
+    WAIT: ClassVar = 120 * SECOND
+    WAIT_MAX: ClassVar = 3600 * SECOND
+
+    def __init__(self, tenant: str, rules: Rules) -> None:
+        super().__init__(tenant, rules)
+        self._late: dict[str, Heard] = {}  # the newest by currency
+        self._since = 0  # log time
+
+    def observe(self, fact: SubscriptionState, now: int) -> Iterable[Finding]:
+        """Compare at once, or when nothing has come late for two minutes, or for an hour."""
+        if fact.at >= now - self.LATE:
+            return self.compare(fact, now)
+        if not self._late:
+            self._since = now
+        self._late[fact.currency] = Heard(fact.at, fact.event, fact.subscription, fact.currency)
+        self.due = min(now + self.WAIT, self._since + self.WAIT_MAX)
+        return ()
+
+    @abstractmethod
+    def compare(self, fact: SubscriptionState | Heard, now: int) -> Iterable[Finding]:
+        """What has become of the last day, by this event and all before."""
+
+    def tick(self, now: int) -> Iterator[Finding]:
+        """Compare after what came late."""
+        late, self._late, self.due = self._late, {}, NEVER
+        for heard in late.values():
+            yield from self.compare(heard, now)
+
+    def save(self) -> Any:
+        """What came late and waits."""
+        return [self.due, self._since, list(self._late.values())]
+
+    def load(self, state: Any) -> None:
+        """What `save` gave."""
+        self.due, self._since, late = state
+        self._late = {heard.currency: heard for heard in (Heard(*one) for one in late)}
 
 
 class DiaryDetector(Detector):

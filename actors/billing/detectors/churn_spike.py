@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from actors.billing.baseline import tail
-from actors.billing.detectors.base import Finding, LedgerDetector, Rules
+from actors.billing.detectors.base import Finding, Heard, PatientDetector, Rules
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
 from actors.billing.ledger import DAY, Ledger
@@ -21,7 +21,7 @@ USUAL_DAYS = 28
 EXAMPLES_MAX = 20
 
 
-class ChurnSpike(LedgerDetector):
+class ChurnSpike(PatientDetector):
     """Many subscriptions ended within 24 hours, of those that were paid for at their start.
 
     The owner's `churn_rate_daily`, when set, decides alone. Else more must have ended than chance explains at the rate
@@ -30,7 +30,7 @@ class ChurnSpike(LedgerDetector):
     """
 
     signal = "churn_spike"
-    version = 2
+    version = 3
     reads: ClassVar = (SubscriptionState,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -38,13 +38,15 @@ class ChurnSpike(LedgerDetector):
         self._usual_day = 0
         self._usual = 0.0  # subscriptions churned a day, as known on that day
 
-    def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
+    def compare(self, fact: SubscriptionState | Heard, now: int) -> Iterator[Finding]:
         """Count when another one has ended."""
         ledger = self.ledger
         churned = ledger.kinds(now)[Kind.CHURN]
         if not churned:
             return
-        if all(step.kind is not Kind.CHURN for step in ledger.changes(fact.subscription, now)):
+        if not isinstance(fact, Heard) and not any(
+            step.kind is Kind.CHURN for step in ledger.changes(fact.subscription, now)
+        ):
             return
         base = paid_at_start(ledger, churned, now)
         rate = self.rules.churn_rate_daily
@@ -77,7 +79,7 @@ class ChurnSpike(LedgerDetector):
             self._usual_day, self._usual = now // DAY, ended / min(max(known, 1), USUAL_DAYS)
         return self._usual
 
-    def _report(self, fact: SubscriptionState, ended: list[Movement], base: int, usual: float) -> Finding:
+    def _report(self, fact: SubscriptionState | Heard, ended: list[Movement], base: int, usual: float) -> Finding:
         lost: dict[str, int] = {}
         for step in ended:
             lost[step.currency] = lost.get(step.currency, 0) - step.amount
@@ -101,12 +103,13 @@ class ChurnSpike(LedgerDetector):
         return self.anomaly("account", Severity.WARNING, fact.at, title, evidence, (fact.event,), quiet_s=DAY // SECOND)
 
     def save(self) -> Any:
-        """What is usual."""
-        return [self._usual_day, self._usual]
+        """What is usual, and what waits."""
+        return [self._usual_day, self._usual, super().save()]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        self._usual_day, self._usual = state
+        self._usual_day, self._usual, waiting = state
+        super().load(waiting)
 
 
 def paid_at_start(ledger: Ledger, churned: int, now: int) -> int:

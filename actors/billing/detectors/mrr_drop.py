@@ -2,7 +2,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from actors.billing.detectors.base import Finding, LedgerDetector
+from actors.billing.detectors.base import Finding, Heard, PatientDetector
 from actors.billing.detectors.evidence import links, moment
 from actors.billing.facts import SubscriptionState
 from actors.billing.ledger import DAY
@@ -34,7 +34,7 @@ class Drop(NamedTuple):
         return f"from {before} to {after}"
 
 
-class MrrDrop(LedgerDetector):
+class MrrDrop(PatientDetector):
     """What recurs a month fell within 24 hours, whoever came and went in between counted against each other.
 
     The owner's `revenue_drop_percent`, when set, decides alone. Currencies are never mixed: each has its own before and
@@ -43,9 +43,10 @@ class MrrDrop(LedgerDetector):
     """
 
     signal = "mrr_drop"
+    version = 2
     reads: ClassVar = (SubscriptionState,)
 
-    def observe(self, fact: SubscriptionState, now: int) -> Iterator[Finding]:
+    def compare(self, fact: SubscriptionState | Heard, now: int) -> Iterator[Finding]:
         """Compare with a day ago."""
         lost = -self.ledger.net(now).get(fact.currency, 0)
         opening = self.ledger.mrr[fact.currency] + lost
@@ -86,7 +87,7 @@ class MrrDrop(LedgerDetector):
         before = paying[currency] - sum(step.paying for step in recent)
         return before >= PAYING_MIN and before >= SHARE_MIN * max(paying.total(), before)
 
-    def _report(self, fact: SubscriptionState, drops: list[Drop], threshold: float) -> Finding:
+    def _report(self, fact: SubscriptionState | Heard, drops: list[Drop], threshold: float) -> Finding:
         worst, *others = drops
         (largest, most), *_ = worst.by_customer.most_common(1)
         named = largest and most > worst.lost / 2
@@ -112,9 +113,3 @@ class MrrDrop(LedgerDetector):
         title = f"MRR down {worst.share:.0%} in 24 h, {worst.span}{spans}{alone}{early}"
         severity = Severity.CRITICAL if worst.share >= CRITICAL else Severity.WARNING
         return self.anomaly("account", severity, fact.at, title, evidence, (fact.event,), quiet_s=DAY // 1_000_000)
-
-    def save(self) -> Any:
-        """It remembers nothing; the ledger does."""
-
-    def load(self, state: Any) -> None:
-        """It remembers nothing."""
