@@ -164,7 +164,7 @@ class AccountOffice:
         del uid
         tenant, days = body.get("tenant"), body.get("days", HISTORY_DAYS)
         if not isinstance(days, (int, float)) or not 0 < days <= HISTORY_DAYS:
-            raise BadInput(f"days: expected a number up to {HISTORY_DAYS}: Stripe keeps events for so long")
+            raise BadInput(f"days: expected a number above 0 and up to {HISTORY_DAYS}: Stripe keeps events for so long")
         asked = self._askable(tenant)
         await self._written(self._backfills.begin(asked, days))
         return {"tenants": asked}
@@ -216,7 +216,7 @@ def tenant_row(fields: Json, source: str, left_out: str, changed: str | None) ->
         "secrets": len(fields["webhook_secrets"]),
         "api_key": bool(fields.get("api_key")),
         "channels": fields.get("channels"),
-        "alerts": fields.get("alerts") or {},
+        "alerts": {key: value for key, value in (fields.get("alerts") or {}).items() if value is not None},
         "changed": changed,
     }
 

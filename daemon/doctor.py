@@ -22,6 +22,7 @@ from config.load import unknown_names
 from config.settings import Settings
 from config.types import host_port
 from daemon.cli.client import Client
+from daemon.cli.tables import counted
 from daemon.wiring import accounts, without_effect
 
 ROOM_BYTES = 1 << 30
@@ -112,7 +113,7 @@ def _tenants(settings: Settings, added: list[str]) -> Iterator[Finding]:
             says = "a webhook secret does not begin with whsec_; is it an API key? (Stripe → Developers → Webhooks)"
             yield Finding(what, well=False, says=says)
         else:
-            yield Finding(what, well=True, says=f"{len(tenant.webhook_secrets)} signing secret(s)")
+            yield Finding(what, well=True, says=counted(len(tenant.webhook_secrets), "signing secret"))
 
 
 async def _keys(settings: Settings) -> list[Finding]:
@@ -168,7 +169,8 @@ def _port(key: str, address: str) -> Finding:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             return Finding(key, well=True, says=f"{address} is free")
     except OSError as error:
-        return Finding(key, well=False, says=f"{address}: {error.strerror}; choose another port or stop who has it")
+        reason = (error.strerror or str(error)).split(" (")[0].lower()  # less the address once more
+        return Finding(key, well=False, says=f"{address}: {reason}; choose another port or stop who has it")
 
 
 def _channels(settings: Settings) -> Iterator[Finding]:

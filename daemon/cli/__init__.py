@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from config.errors import UserError
 from daemon import __version__
@@ -43,12 +44,20 @@ exit codes: 0 done, 1 failed, 2 wrong input, 3 no daemon answers, 4 the daemon i
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """The standard one; but a fault is one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """What is wrong with the words; exit 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def parser(command: str | None = None) -> argparse.ArgumentParser:
     """The whole command line, or as much of it as `command` needs.
 
     A command's namespace carries its function as `run`, which returns the exit code.
     """
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="nightdesk",
         description="Watches Stripe billing and runs a paper trading desk while you sleep.",
         epilog=EPILOG,

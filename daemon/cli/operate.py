@@ -156,9 +156,21 @@ def change(arguments: argparse.Namespace, path: str, body: dict[str, Any], done:
     return 0
 
 
+def _while_open(arguments: argparse.Namespace, path: str, more: dict[str, Any], done: str) -> int:
+    """Order what an incident that is over takes no notice of."""
+    answer = connect(arguments).post(path, {"id": arguments.id, **more})
+    if arguments.json:
+        emit(answer)
+    elif answer["state"] == "resolved":
+        print(f"{answer['id']} is over already; nothing was changed")
+    else:
+        print(done.format_map({**answer, "snoozed_until": clock_time(answer["snoozed_until"])}))
+    return 0
+
+
 def ack(arguments: argparse.Namespace) -> int:
     """Acknowledge an incident."""
-    return change(arguments, "/ack", {"id": arguments.id}, "{id} is acknowledged")
+    return _while_open(arguments, "/ack", {}, "{id} is acknowledged")
 
 
 def false_positive(arguments: argparse.Namespace) -> int:
@@ -168,8 +180,8 @@ def false_positive(arguments: argparse.Namespace) -> int:
 
 def snooze(arguments: argparse.Namespace) -> int:
     """Silence an incident for a while."""
-    body = {"id": arguments.id, "duration": arguments.duration}
-    return change(arguments, "/snooze", body, "{id} is silent until {snoozed_until}")
+    more = {"duration": arguments.duration}
+    return _while_open(arguments, "/snooze", more, "{id} is silent until {snoozed_until} UTC")
 
 
 def restart(arguments: argparse.Namespace) -> int:

@@ -117,6 +117,8 @@ def test_a_command_without_a_daemon(tmp_path: Path) -> None:
         (["events", "--tenant", "nope"], "no tenant is named 'nope'; there are: acme"),
         (["incidents", "--tenant", "nope"], "no tenant is named 'nope'; there are: acme"),
         (["events", "--limit", "99999999999999999999"], "limit: expected a whole number up to 100000"),
+        (["events", "--limit", "few"], "--limit: invalid int value: 'few'; see nightdesk events --help"),
+        (["snooze", "inc_none"], "the following arguments are required: duration; see nightdesk snooze --help"),
         (["snooze", "inc_none", "0s"], "duration: must be longer than 0s"),
         (["snooze", "inc_none", "99999999999d"], "duration: must be longer than 0s and at most"),
         (["dead-letters", "replay", "9223372036854775808"], "no dead letter has the id"),
