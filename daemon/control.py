@@ -40,7 +40,7 @@ class Control(Actor[None]):
 
     async def start(self) -> None:
         """Ready when it answers."""
-        app = web.Application(middlewares=[_answer_in_json])
+        app = web.Application(middlewares=[answer_in_json])
         reads: dict[str, Handler] = {
             "/status": self._json(self._office.status),
             "/top": self._json(self._office.top),
@@ -143,14 +143,20 @@ class Control(Actor[None]):
 
 
 @web.middleware
-async def _answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal is `{"error": one line}`."""
+async def answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal is `{"error": one line}`, and so is a fault of our own: its trace is for the log."""
     try:
         return await handler(request)
     except UserError as error:
         return _respond({"error": str(error)}, status=400 if error.exit_code == 2 else 409)
     except web.HTTPException as error:
         return _respond({"error": error.reason}, status=error.status)
+    except Exception as error:
+        if request.writer.output_size:  # too late for another answer: the connection breaks off
+            raise
+        log.exception("control_fault", route=request.path)
+        fault = f"the daemon failed at {request.path[1:]} ({type(error).__name__}); its log says why (control_fault)"
+        return _respond({"error": fault}, status=500)
 
 
 def _respond(answer: dict[str, Any], *, status: int = 200) -> web.Response:

@@ -251,7 +251,7 @@ class Office:
         """From now on, write lines of this level and above; until the next restart or reload."""
         del uid
         level = body.get("level")
-        if level not in LEVELS:
+        if not isinstance(level, str) or level not in LEVELS:
             raise BadInput(f"no log level is named {level!r}; there are: {', '.join(LEVELS)}")
         self._logs.level = level
         return {"level": level}
@@ -260,7 +260,7 @@ class Office:
         """One message to the named channel, or to each; `errors` says which did not take it at once, and why."""
         del uid
         wanted = body.get("channel")
-        if wanted is not None and wanted not in self._channels:
+        if wanted is not None and (not isinstance(wanted, str) or wanted not in self._channels):
             raise BadInput(f"no channel is named {wanted!r}; there are: {', '.join(self._channels) or 'none'}")
         now = self._clock.now()
         messages = [test_message(channel, now) for channel in self._channels if wanted in (None, channel)]

@@ -1,5 +1,6 @@
 """A command and a daemon of different versions: one line that says so."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+import structlog
+from aiohttp import web
 
 from daemon import __version__
 from daemon.cli import main
+from daemon.control import answer_in_json
 
 
 def iter_head(request: BinaryIO) -> Iterator[bytes]:
@@ -75,3 +79,26 @@ def test_a_daemon_of_another_version_is_told_in_one_line(
         assert main([*command, "--socket", str(tmp_path / "control.sock")]) == 1
     ours = f"this command of version {__version__}; restart the daemon after an upgrade"
     assert capsys.readouterr().err == f"nightdesk: {says}, {ours}\n"
+
+
+async def test_a_fault_of_the_daemon_is_logged_and_told_as_its_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def failing(_request: web.Request) -> web.Response:
+        raise ZeroDivisionError
+
+    app = web.Application(middlewares=[answer_in_json])
+    app.router.add_get("/mrr", failing)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, tmp_path / "control.sock").start()
+        with structlog.testing.capture_logs() as logged:
+            assert await asyncio.to_thread(main, ["mrr", "--socket", str(tmp_path / "control.sock")]) == 1
+    finally:
+        await runner.cleanup()
+    [line] = [entry for entry in logged if entry["event"] == "control_fault"]
+    assert line["route"] == "/mrr"
+    assert capsys.readouterr().err == (
+        "nightdesk: the daemon failed at mrr (ZeroDivisionError); its log says why (control_fault)\n"
+    )

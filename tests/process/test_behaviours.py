@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import BadInput
 from daemon.cli.client import Client
 from tests.process.harness import ROOT, SECRET, TOKEN, RunningDaemon, charge, nightdesk, now_s, running, signed, until
 
@@ -254,6 +255,12 @@ def test_the_log_level_changes_while_it_runs(ready: RunningDaemon) -> None:
         2,
         "nightdesk: no log level is named 'loud'; there are: debug, info, warning, error, critical",
     )
+
+
+@pytest.mark.parametrize(("path", "key"), [("/loglevel", "level"), ("/test-alert", "channel"), ("/ack", "id")])
+def test_a_value_of_the_wrong_kind_is_a_mistake_of_who_sent_it(ready: RunningDaemon, path: str, key: str) -> None:
+    with pytest.raises(BadInput, match=r"is named \[\]|has the id \[\]"):
+        ready.ask(path, {key: []})
 
 
 def test_top_shows_actors_and_open_incidents(ready: RunningDaemon) -> None:
