@@ -232,7 +232,7 @@ class Daemon:
                     audience=lambda: wiring.routing(self._settings),
                     tenants=lambda: self._watch.tenants,
                     wake=self._wake,
-                    desk=self._desk.lines if self._desk else lambda _since, _until: (),
+                    desk=partial(self._desk.lines, ours=self._clock) if self._desk else lambda _since, _until: (),
                 ),
             )
 

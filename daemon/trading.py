@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from actors.kernel.actor import Actor
-from actors.kernel.clock import SECOND, Clock
+from actors.kernel.clock import SECOND, Clock, ScaledClock
 from actors.kernel.mailbox import Mailbox
 from actors.kernel.tree import Branch, Child, Failed, Quarantined, Strategy, SupervisionEvent, child, supervisor
 from actors.simulated.exchange.generator import Synthetic
@@ -90,8 +90,13 @@ class TradingDesk:
         """Whoever falls is started again alone: all they know of each other is in the log."""
         return supervisor("trading", Strategy.ONE_FOR_ONE, *self._children())
 
-    def lines(self, since: int, until: int) -> list[str]:
-        """What it did, for the digest."""
+    def lines(self, since: int, until: int, ours: Clock) -> list[str]:
+        """What it did from one moment of our clock to another, for the digest."""
+        there = self.clock
+        if there is not ours:
+            speed = there.speed if isinstance(there, ScaledClock) else 1.0
+            now, now_there = ours.now(), there.now()
+            since, until = (now_there - round((now - at) * speed) for at in (since, until))
         return summary.lines([runner.trader for runner in self.runners.values()], since, until)
 
     def heed(self, event: SupervisionEvent) -> None:

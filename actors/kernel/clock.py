@@ -68,7 +68,7 @@ class ScaledClock:
         if speed <= 0:
             raise ValueError(f"speed must be positive, not {speed}")
         self._start = start
-        self._speed = speed
+        self.speed = speed
         self._origin: float | None = None
 
     def now(self) -> int:
@@ -79,17 +79,17 @@ class ScaledClock:
             return self._start
         if self._origin is None:
             self._origin = elapsed
-        return self._start + int((elapsed - self._origin) * self._speed * SECOND)
+        return self._start + int((elapsed - self._origin) * self.speed * SECOND)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for that many seconds of this clock: `seconds / speed` of the loop's."""
         self.now()
-        await asyncio.sleep(seconds / self._speed)
+        await asyncio.sleep(seconds / self.speed)
 
     async def sleep_until(self, at: int) -> None:
         """Return once `now() >= at`."""
         while (left := at - self.now()) > 0:  # noqa: ASYNC110 - a sleep may end a rounding error too early
-            await asyncio.sleep(left / SECOND / self._speed)
+            await asyncio.sleep(left / SECOND / self.speed)
 
 
 def moved(at: int, now: int, by: int) -> int:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from actors.simulated.exchange.faults import FAULTS, LASTING
 from actors.simulated.exchange.server import KEY_ID, SECRET_KEY
 from tests.patience import PATIENCE_S
 from tests.process.desk import trading
-from tests.process.harness import ROOT, until
+from tests.process.harness import ROOT, charge, until
 
 COMMAND = [sys.executable, "-m", "daemon", "exchange"]
 
@@ -98,6 +99,21 @@ def test_a_daemon_beside_it_trades_at_its_time(tmp_path: Path) -> None:
         until(lambda: True if daemon.get("/strategies")["strategies"][0]["trades"] else None)
         until(lambda: True if daemon.get("/positions")["account"]["reconciled"] else None)
         assert not daemon.incidents("broker_mismatch")
+
+
+def test_the_digest_tells_what_was_traded_there_in_the_same_hours_of_ours(tmp_path: Path) -> None:
+    with exchange("--speed", "60") as (_, _, address), trading(tmp_path, address.removeprefix("http://")) as daemon:
+        tree = yaml.safe_load(daemon.config.read_text())
+        tree["alerts"]["digest"]["every"] = 5
+        daemon.config.write_text(yaml.safe_dump(tree))
+        daemon.start()
+        until(lambda: True if daemon.get("/strategies")["strategies"][0]["trades"] else None)
+        for _ in range(2):
+            daemon.deliver(charge(customer="cus_1", amount=2900))
+        told = until(lambda: next((one for one in daemon.sink.all if one["kind"] == "digest"), None))
+        head, line = told["evidence"]["desk"]
+        assert head.startswith("desk: $")
+        assert line.startswith("  restless: ")
 
 
 def test_what_it_cannot_do_is_one_line(tmp_path: Path) -> None:
