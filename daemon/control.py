@@ -179,8 +179,9 @@ def _peer(request: web.Request) -> tuple[int, int]:
 
 def bind(path: Path) -> socket.socket:
     """A listening Unix socket of mode 0660. A stale file is replaced, a living daemon or a foreign file never."""
-    if path.is_symlink() or path.exists():
-        _clear(path)
+    with suppress(PermissionError):  # who may not even look there is told so by bind
+        if path.is_symlink() or path.exists():
+            _clear(path)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     # The umask, not a later chmod: between bind and chmod anybody could have connected.
     umask = os.umask(0o117)

@@ -5,6 +5,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -148,15 +149,24 @@ def _of_clock(skew_s: float | None) -> tuple[bool, str]:
     return False, f"{says} (timedatectl set-ntp true)"
 
 
+def _nearest(path: Path) -> Path:
+    """What is there of it: itself or a directory above it, as far as we may look."""
+    for parent in (path, *path.absolute().parents):
+        with suppress(PermissionError):
+            if parent.exists():
+                return parent
+    return Path("/")
+
+
 def _data_dir(path: Path) -> Finding:
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    existing = _nearest(path)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return Finding("data_dir", well=False, says=f"{existing} cannot be written; give it to the daemon's user")
     return Finding("data_dir", well=True, says=str(path))
 
 
 def _room(path: Path) -> Finding:
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    existing = _nearest(path)
     free = shutil.disk_usage(existing).free
     if free < ROOM_BYTES:
         return Finding("disk", well=False, says=f"{free / 1e6:.0f} MB are free; make room for a gigabyte")

@@ -116,8 +116,10 @@ def restore(backup_file: Path, data_dir: Path) -> Path | None:
 
 
 def _examine(backup_file: Path) -> None:
-    if not backup_file.is_file():
-        raise BadInput(f"{backup_file}: no such file")
+    try:
+        backup_file.open("rb").close()
+    except OSError as error:
+        raise BadInput(f"{backup_file}: {(error.strerror or str(error)).lower()}") from None
     connection = sqlite3.connect(f"{backup_file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         version = schema.version_of(connection)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from config.errors import BadInput, UserError
@@ -125,8 +126,9 @@ def init(arguments: argparse.Namespace) -> int:
     from config.load import load  # noqa: PLC0415 - as check
 
     path: Path = arguments.file
-    if path.exists():
-        raise UserError(f"{path}: exists already; choose another name")
+    with suppress(PermissionError):  # told when it cannot be written
+        if path.exists():
+            raise UserError(f"{path}: exists already; choose another name")
     tenant = arguments.tenant or _ask("A short name for the Stripe account", "main")
     own_token = token(24)
     if sys.stdin.isatty() and arguments.secret_from is None:  # Stripe gives out the secret for an address only
@@ -155,7 +157,8 @@ def init(arguments: argparse.Namespace) -> int:
     except BadInput as error:
         raise BadInput(str(error).replace(f"{draft}: ", "")) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(PermissionError):
+            draft.unlink(missing_ok=True)
     print(f"{path} is written; only you may read it.")
     if "console" in channel:
         print("Incidents are told on the daemon's terminal; docs/channels.md has the other ways.")

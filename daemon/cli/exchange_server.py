@@ -75,7 +75,8 @@ def _bound(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        raise UserError(f"--port: {HOST}:{port}: {(error.strerror or str(error)).lower()}; choose another") from error
+        reason = (error.strerror or str(error)).split(" (")[0].lower()
+        raise UserError(f"--port: {HOST}:{port}: {reason}; choose another") from error
 
 
 def _welcome(address: str, tape: Tape, start: int, speed: float, faults: Sequence[str]) -> str:

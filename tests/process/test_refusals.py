@@ -55,6 +55,17 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     assert "cannot be written" in said[0]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_directory_that_cannot_even_be_looked_into(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+    config = write(tmp_path, control={"socket": "./closed/control.sock"})
+    for words in (["run"], ["restore", closed / "backup.db"]):
+        code, said = nightdesk(*words, "--config", config)
+        assert (code > 0, len(said)) == (True, 1)
+        assert "permission denied" in said[0]
+
+
 def test_a_file_where_the_data_directory_should_be(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("mine")
     code, said = nightdesk("run", "--config", write(tmp_path))
