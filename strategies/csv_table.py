@@ -20,9 +20,12 @@ def rows(path: Path, *columns: Sequence[str], optional: Sequence[Sequence[str]] 
                     raise BadInput(
                         f"{path}:1: {names[0]}: this column is missing (found: {', '.join(header) or 'nothing'})"
                     )
-            lines = [
-                (f"{path}:{reader.line_num}", [(row[name or ""] or "").strip() for name in found]) for row in reader
-            ]
+            lines = []
+            for row in reader:
+                place = f"{path}:{reader.line_num}"
+                if (extra := row.get(None)) is not None:
+                    raise BadInput(f"{place}: field {len(header) + 1} ({extra[0]!r}): there are {len(header)} columns")
+                lines.append((place, [(row[name or ""] or "").strip() for name in found]))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from error
     for place, fields in lines:

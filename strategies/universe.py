@@ -1,5 +1,6 @@
 """Which symbols may be traded, and when: membership intervals and sectors, both small CSV files."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -41,13 +42,22 @@ class Company(NamedTuple):
 
 
 def read_membership(path: Path) -> list[Interval]:
-    """The intervals of a CSV `symbol,start,end`; an empty end is open. A symbol may come back, or be used again."""
-    intervals = []
+    """The intervals of a CSV `symbol,start,end`; an empty end is open. A symbol may come back, or be used again.
+
+    Raises BadInput, also where two intervals of a symbol share a day: one of them must be meant otherwise.
+    """
+    intervals: list[Interval] = []
+    of_symbol: defaultdict[str, list[tuple[Interval, str]]] = defaultdict(list)
     for place, (symbol, start, end) in rows(path, SYMBOL, START, END, optional=[END]):
         since, until = parse_date(f"{place}: start", start), parse_date(f"{place}: end", end or str(date.max))
         if until < since:
             raise BadInput(f"{place}: end: {end} is before start {start}")
-        intervals.append(Interval(symbol, since, until))
+        own = Interval(symbol, since, until)
+        for other, before in of_symbol[symbol]:
+            if own.start <= other.end and other.start <= own.end:
+                raise BadInput(f"{place}: start: {symbol} is in the universe at {max(since, other.start)} by {before}")
+        of_symbol[symbol].append((own, place))
+        intervals.append(own)
     return intervals
 
 

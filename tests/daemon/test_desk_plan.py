@@ -90,6 +90,7 @@ def test_a_file_of_the_folder_that_does_not_import_is_named_with_its_line(
     [
         ("membership", "symbol,start,end\nAAPL,2020-01-01,2019-01-01\n", "universe.csv:2: end: 2019-01-01 is before"),
         ("membership", "symbol,start,end\nIBM,2020-01-01,\n", "universe.csv: has none of trading.universe.symbols"),
+        ("membership", "symbol,start,end\nAAPL,2020-01-01,\nAAPL,2021-01-01,\n", "universe.csv:3: start: AAPL is"),
         ("sectors", "symbol,sector\nAAPL,tech\n", "universe.csv: has no sector for MSFT"),
         ("sectors", "symbol,sector\nAAPL,tech\nAAPL,food\nMSFT,tech\n", "universe.csv:3: sector: AAPL is in tech"),
     ],
