@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from opcode import opmap
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,6 +50,15 @@ class StrategyError(BadInput):
 def in_one_line(error: BaseException) -> str:
     """Its type and what it says, which in a user's code may be nothing, many lines, a call to exit, or a secret."""
     return redacted(f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": "))
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether somebody interrupts the process; what a `raise` of a user's code says is no more than its exception."""
+    if not isinstance(error, KeyboardInterrupt) or (last := error.__traceback__) is None:
+        return False
+    while last.tb_next is not None:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_code[last.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +156,11 @@ class Parametrised(Stateful):
             setattr(self, name, column[0] if is_text else np.array(column)[:, None])
         try:
             self.setup(self.shape)
-        except (BadInput, KeyboardInterrupt):
+        except BadInput:
             raise
         except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             raise self._blame(error) from error
 
     @classmethod
@@ -193,9 +205,9 @@ class Parametrised(Stateful):
         try:
             with np.errstate(all="ignore"):
                 wanted = self.step(bars)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             raise self._blame(error) from error
         if made_in_setup is not None and (late := sorted(self.state().keys() - made_in_setup)):
             raise StrategyError(f"{self._line()}: step begins to remember self.{late[0]}; make it in setup")

@@ -11,7 +11,7 @@ from types import CodeType, ModuleType
 
 from config.errors import BadInput
 from strategies.bars import parse_timeframe
-from strategies.base import Parametrised, Strategy, Value, in_one_line
+from strategies.base import Parametrised, Strategy, Value, in_one_line, is_ctrl_c
 
 NAMES = (
     "bollinger_reversion",
@@ -103,12 +103,12 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # so that a class can be traced to its file
     try:
         _Fresh(name, str(path)).exec_module(module)
-    except KeyboardInterrupt:
-        raise
     except SyntaxError as error:
         line = error.lineno or path.read_bytes().partition(b"\0")[0].count(b"\n") + 1
         raise BadInput(f"{error.filename or path}:{line}: {error.msg}") from error
     except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         raise BadInput(f"{path}:{lines[-1] if lines else 1}: {in_one_line(error)}") from error
     return module

@@ -117,8 +117,9 @@ def test_an_exception_in_a_step_names_the_strategys_own_line() -> None:
 
 @pytest.mark.parametrize(
     ("raised", "told"),
-    [(OSError("no\n  luck\r\n"), "OSError: no luck"), (SystemExit(), "SystemExit"), (SystemExit(3), "SystemExit: 3")],
-)
+    [(OSError("no\n  luck\r\n"), "OSError: no luck"), (SystemExit(), "SystemExit"), (SystemExit(3), "SystemExit: 3"),
+     (KeyboardInterrupt(), "KeyboardInterrupt")],
+)  # fmt: skip
 def test_whatever_a_step_raises_is_one_line(raised: BaseException, told: str) -> None:
     def decide(_: Crossover, __: Block, ___: np.ndarray) -> Signals:
         raise raised

@@ -105,6 +105,7 @@ def test_a_missing_file_is_named() -> None:
         (OWN.format("timeframe = None"), f"/own.py: A: timeframe 'None': {LENGTH}"),
         ("x = 1\nraise RuntimeError('two\\nlines')\n", "/own.py:2: RuntimeError: two lines"),
         ("import sys\nsys.exit(5)\n", "/own.py:2: SystemExit: 5"),
+        ("x = 1\nraise KeyboardInterrupt\n", "/own.py:2: KeyboardInterrupt"),
         ("class Odd(BaseException): pass\n\nraise Odd\n", "/own.py:3: Odd"),
         ("x = 1\ny = '\0'\n", "/own.py:2: source code string cannot contain null bytes"),
         (HEADER + "class A(Strategy):\n    n: int = param(5)\n", f"/own.py:4: TypeError: {RANGE}"),

@@ -25,6 +25,7 @@ def test_a_users_own_file_is_a_strategy(result: RunJson, bars: Path, tmp_path: P
         (("enter=bars.close > average", "enter=(bars.close > average)[0]"), 12, "enter has shape"),
         (("enter=bars.close > average", "enter=~(bars.close < average)"), 12, "undefined until bar 10"),
         (("def step", "def stop"), 5, "no step"),
+        (("return Signals(", "raise KeyboardInterrupt; return Signals("), 14, "KeyboardInterrupt"),
         (("bars):", "bars)"), 12, "expected ':'"),
     ],
 )
@@ -40,10 +41,10 @@ def test_a_users_strategy_at_fault_is_named_by_file_and_line(
     assert not report.exists()
 
 
-def test_an_interrupted_run_says_so_and_writes_nothing(run: Run, bars: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["from strategies.base", "return Signals("])
+def test_an_interrupted_run_says_so_and_writes_nothing(run: Run, bars: Path, tmp_path: Path, where: str) -> None:
     file, report = tmp_path / "mine.py", tmp_path / "out.html"
-    interrupt = "__import__('signal').raise_signal(2); return Signals("
-    file.write_text(MY_STRATEGY.replace("return Signals(", interrupt))
+    file.write_text(MY_STRATEGY.replace(where, f"__import__('signal').raise_signal(2); {where}"))
     assert run(file, "--bars", bars, "--report", report) == (130, "", "nightdesk: interrupted\n")
     assert not report.exists()
 
