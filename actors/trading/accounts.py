@@ -10,8 +10,8 @@ from actors.trading.words import Booked, Funded, Split
 PRICE_UNITS = 10_000
 """Units of a price in a dollar, in bars and quotes."""
 
-DUST = 1e-9
-"""Shares that are none: brokers know nine decimals."""
+DUST = 1e-7
+"""Shares that are none: an order may come in a hundred parts, each of them rounded to nine decimals."""
 
 
 @dataclass(slots=True)

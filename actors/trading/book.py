@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.kernel.frozen import frozen
+from actors.trading.accounts import DUST
 from actors.trading.ports import Side
 from actors.trading.words import Booked, Intent, IntentOver, Purpose, Split, Verdict
 from strategies.lab.book import Book, Exits, Position, Trade
 from strategies.lab.costs import Costs
 from strategies.lab.fills import SMALLEST_ORDER, Fill
 from strategies.lab.trades import Reason
-
-DUST = 1e-9
-"""Shares that no broker knows; so much may remain of a position by the rounding of sums."""
 
 _REASONS = frozenset(Reason)
 

@@ -137,6 +137,17 @@ def test_parts_leave_no_dust() -> None:
     assert account.exchange.holdings() == []
 
 
+def test_the_parts_of_a_sale_add_up_to_it_as_they_are_told_in_nine_decimals() -> None:
+    account = Account("partial")
+    account.minute(100)
+    account.exchange.endow(500.0, [Holding("AAPL", 20.965086119, 100.0)])
+    account.sell("out", 20.965086119)
+    for minute in range(1, 20):
+        account.minute(100, at=NOW + minute * 60_000_000)
+    assert len(account.fills) > 3
+    assert sum(round(done.quantity * 1e9) for done in account.fills) == 20_965_086_119
+
+
 def test_an_account_can_begin_where_an_earlier_one_ended() -> None:
     account = Account()
     account.exchange.endow(500.0, [Holding("AAPL", 3.0, 90.0)])

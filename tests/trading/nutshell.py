@@ -10,8 +10,8 @@ import numpy as np
 from actors.simulated.exchange.core import Exchange
 from actors.simulated.exchange.tape import Moment, Recorded
 from actors.store.desk_records import BarBlock, DeskEntry, DeskKind, NewDeskEntry
+from actors.trading.accounts import DUST
 from actors.trading.blocks import block_of
-from actors.trading.book import DUST
 from actors.trading.journal import Word, encode
 from actors.trading.ports import Order, OrderUpdate, Quote
 from actors.trading.quotes import QuoteBoard

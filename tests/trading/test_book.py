@@ -138,6 +138,18 @@ def test_what_is_on_its_way_is_not_spent_twice(first: float, second: float) -> N
     assert story.book.spendable() == pytest.approx(min(story.book.book.cash / 1.001, story.book.book.cash - 1))
 
 
+def test_a_sale_in_parts_each_rounded_to_nine_decimals_ends_the_position() -> None:
+    story = Story()
+    story.book.fund(CAPITAL)
+    intent = story.intend("A", Purpose.ENTER, budget=100)
+    story.fill(intent, 20.965086119, 100)
+    story.over(intent)
+    leave = story.intend("A", Purpose.LEAVE)
+    for part in (8.386034448, 5.031620669, 3.018972401, 4.528458602):
+        story.fill(leave, part, 100)
+    assert not story.book.book.positions
+
+
 def test_more_than_is_held_cannot_be_sold() -> None:
     story = Story()
     story.book.fund(CAPITAL)

@@ -8,7 +8,7 @@ from actors.simulated.exchange.faults import FaultPlan
 from actors.simulated.exchange.orders import Declined, State, Ticket
 from actors.trading.ports import AccountState, Bar, Holding, Order, OrderUpdate, Side
 from strategies.lab.costs import Costs
-from strategies.lab.fills import SMALLEST_ORDER
+from strategies.lab.fills import SMALLEST_ORDER, whole_lots
 
 SHARE_FRACTION = 1e-9  # the smallest there is
 PART = 0.4  # of what is left of an order, where the fault says that it fills in parts
@@ -109,7 +109,8 @@ class PaperExchange(Exchange):
             self._sell(ticket, at, self._last[symbol])
 
     def _part(self, wanted: float) -> float:
-        return wanted * PART if self._faults.holds("partial") and wanted * PART > 2 * SMALLEST_ORDER else wanted
+        part = whole_lots(wanted * PART, SHARE_FRACTION)
+        return part if self._faults.holds("partial") and part > 2 * SMALLEST_ORDER else wanted
 
     def _rest(self, ticket: Ticket, time: int) -> None:
         """It waits: the order is for the day."""
