@@ -1,5 +1,7 @@
 """What the daemon notices about itself becomes an input in the log, and so an incident like any other."""
 
+from pathlib import Path
+
 import structlog
 
 from actors.kernel import tree as kernel
@@ -40,7 +42,7 @@ def of_supervision(event: kernel.SupervisionEvent) -> Alarm | None:
         case kernel.Failed(actor, error) if actor.startswith(STRATEGY):
             return _of_strategy(actor, f"failed too often and was given up: {error}")
         case kernel.Quarantined(actor, place) if actor.startswith(STRATEGY):
-            where = f", at {place}" if place else ""
+            where = f", at {_line_of(actor.removeprefix(STRATEGY), place)}" if place else ""
             return _of_strategy(actor, f"blocked the whole process and was not started again{where}")
         case kernel.Failed(actor, _):
             return Alarm(
@@ -60,6 +62,12 @@ def of_supervision(event: kernel.SupervisionEvent) -> Alarm | None:
                 evidence={"place": place},
             )
     return None
+
+
+def _line_of(strategy: str, place: str) -> str:
+    """The line of its own file, whatever that had called; of a stack without one, where it stood."""
+    lines = place.split(", ")
+    return next((line for line in lines if Path(line.rpartition(":")[0]).stem == strategy), lines[0])
 
 
 def _of_strategy(actor: str, what: str) -> Alarm:

@@ -27,7 +27,8 @@ def rows(path: Path, *columns: Sequence[str], optional: Sequence[Sequence[str]] 
                     raise BadInput(f"{place}: field {len(header) + 1} ({extra[0]!r}): there are {len(header)} columns")
                 lines.append((place, [(row[name or ""] or "").strip() for name in found]))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path}: cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise BadInput(f"{path}: cannot be read: {reason}") from error
     for place, fields in lines:
         for names, field in zip(columns, fields, strict=True):
             if not field and names not in optional:

@@ -80,7 +80,7 @@ def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
                 row["positions"],
                 row["trades"],
                 row["sharpe"],
-                _percent(row["max_drawdown"]),
+                _percent(row["max_drawdown"], sign=""),
                 row["verdict"],
             ]
             for row in rows
@@ -93,5 +93,5 @@ def _dollars(amount: float | None) -> str | None:
     return None if amount is None else f"{amount:,.2f}"
 
 
-def _percent(fraction: float | None) -> str | None:
-    return None if fraction is None else f"{fraction:+.2%}"
+def _percent(fraction: float | None, sign: str = "+") -> str | None:
+    return None if fraction is None else f"{fraction:{sign}.2%}"
