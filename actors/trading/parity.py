@@ -238,9 +238,14 @@ def _compare_bar(live: Decided, symbols: Sequence[str], lab: Decisions, row: int
     for symbol in sorted(entered.keys() | expected.keys()):
         ours, theirs = entered.get(symbol), expected.get(symbol)
         if ours != theirs:
-            yield Difference(live.strategy, live.bar_time, symbol, "an entry of score", str(ours), str(theirs))
+            yield Difference(live.strategy, live.bar_time, symbol, "entry:", _scored(ours), _scored(theirs))
     for symbol in live.held:
         if symbol in symbols:
             ours, theirs = symbol in live.leave, bool(lab.leave[row, 0, symbols.index(symbol)])
             if ours != theirs:
-                yield Difference(live.strategy, live.bar_time, symbol, "leaving", str(ours), str(theirs))
+                said = [("none", "ordered")[is_ordered] for is_ordered in (ours, theirs)]
+                yield Difference(live.strategy, live.bar_time, symbol, "exit:", *said)
+
+
+def _scored(score: float | None) -> str:
+    return "none" if score is None else f"score {score}"
