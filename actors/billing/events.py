@@ -110,9 +110,19 @@ def read_charge(source: Source) -> list[Fact]:
         )
         found.append(attempt)
     if charge_id:
-        refunded = amount(charge.get("amount_refunded"))
-        found.append(ChargeState(source.at, source.id, charge_id, intent, customer, total, refunded, money))
+        released = released_of(charge)
+        refunded = amount(charge.get("amount_refunded")) - released
+        found.append(ChargeState(source.at, source.id, charge_id, intent, customer, total, refunded, released, money))
     return found
+
+
+def released_of(charge: Json) -> int:
+    """What was let go of an authorisation, by capturing less or nothing: in `amount_refunded`, yet never taken."""
+    captured = amount(charge.get("amount_captured"))  # since 2020
+    if not captured and ("amount_captured" not in charge or charge.get("captured") is not False):
+        return 0
+    uncaptured = max(0, amount(charge.get("amount")) - captured)
+    return uncaptured if amount(charge.get("amount_refunded")) >= uncaptured else 0
 
 
 def read_intent(source: Source) -> Iterable[Fact]:

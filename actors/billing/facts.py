@@ -105,13 +105,14 @@ class InvoiceLink(Fact):
 
 @frozen
 class ChargeState(Fact):
-    """A charge as it stands; `refunded` is cumulative."""
+    """As it stands; `refunded` is cumulative, `released` was authorised and let go: neither taken nor refunded."""
 
     charge: str
     payment_intent: str
     customer: str
     amount: int
     refunded: int
+    released: int
     currency: str
 
 

@@ -61,7 +61,7 @@ def test_a_charge_is_an_attempt_and_a_state() -> None:
         idempotency_key="order-1",
         automatic=False,
     )
-    assert state == ChargeState(AT, one["id"], "ch_1", "pi_1", "cus_1", 2900, 0, "usd")
+    assert state == ChargeState(AT, one["id"], "ch_1", "pi_1", "cus_1", 2900, 0, 0, "usd")
 
 
 def test_all_announcements_of_an_attempt_bear_the_same_key() -> None:

@@ -81,3 +81,12 @@ def test_a_charge_that_lists_its_refunds_says_the_same_as_they_do() -> None:
     night = Night()
     night.deliver(one, refund(1, id_="re_1", charge_id=CHARGE, amount=5000))
     assert night.incidents() == []
+
+
+def test_an_authorisation_that_was_let_go_may_be_listed_as_a_refund_and_is_not_too_much() -> None:
+    told = refunded(0, 60000)
+    let_go = {"id": "re_1", "object": "refund", "amount": 60000, "charge": CHARGE, "status": "succeeded"}
+    told["data"]["object"] |= {"amount_captured": 0, "captured": False, "refunds": {"data": [let_go]}}
+    night = Night()
+    night.deliver(told)
+    assert night.incidents() == []

@@ -102,3 +102,35 @@ def test_on_a_large_shops_first_day_one_refund_in_twenty_payments_is_usual_and_a
     assert night.incidents("refund_spike") == []
     night.deliver(*(refunded(DAY + 60 * number, f"ch_late_{number}") for number in range(20)))
     assert night.only("refund_spike").evidence["warming_up"]
+
+
+def held(at: int, total: int, *, captured: int, kind: str = "charge.refunded") -> Event:
+    """A charge of $600 that was authorised first, and captured in part or not at all."""
+    told = charge(at, id_=f"ch_{captured}", kind=kind, amount=60000, refunded=total)
+    told["data"]["object"] |= {"amount_captured": captured, "captured": captured > 0}
+    return told
+
+
+def test_what_is_let_go_of_an_authorisation_is_no_refund() -> None:
+    night = Night(refund_spike_count=1)
+    night.deliver(held(0, 0, captured=0, kind="charge.succeeded"), held(60, 60000, captured=0))
+    night.deliver(held(90, 30000, captured=30000, kind="charge.captured"))
+    assert night.incidents() == []
+    assert night.watch.tenants["acme"].diary.totals["refunded"] == 0
+
+
+def test_what_is_given_back_of_what_was_captured_is_a_refund_and_may_be_too_much() -> None:
+    told = [held(60, 30000, captured=30000, kind="charge.captured"), held(180, 60001, captured=30000)]
+    authorised = charge(0, id_="ch_30000", amount=60000)
+    for order in permutations([authorised, *told]):
+        night = Night(refund_spike_count=1)
+        night.deliver(*order, at=200)
+        assert night.incidents("refund_spike")[0].title == "1 refunds within an hour ($300.01)"
+        (over,) = night.incidents("refund_exceeds_charge")
+        assert over.title == "$300.01 refunded on a charge of $300.00 ($0.01 too much)"
+
+
+def test_where_the_refunds_do_not_include_the_release_they_count_in_full() -> None:
+    night = Night(refund_spike_count=1)
+    night.deliver(held(120, 10000, captured=30000))
+    assert night.only("refund_spike").title == "1 refunds within an hour ($100.00)"

@@ -25,11 +25,17 @@ class Account:
     refunded: int = 0
     refunds: dict[str, int] = field(default_factory=dict)
     reported: int = 0  # the total that was last complained about
+    released: int = 0  # of the amount, never taken
+
+    @property
+    def charged(self) -> int:
+        """What was taken."""
+        return self.amount - self.released
 
     @property
     def given_back(self) -> int:
-        """The total of the charge, or of its refunds where those have come first."""
-        return max(self.refunded, sum(self.refunds.values()))
+        """The total of the charge, or of its refunds where those have come first: a release may be one of them."""
+        return max(self.refunded, sum(self.refunds.values()) - self.released)
 
 
 class RefundExceedsCharge(Detector):
@@ -39,7 +45,7 @@ class RefundExceedsCharge(Detector):
     """
 
     signal = "refund_exceeds_charge"
-    version = 2
+    version = 3
     reads: ClassVar = (ChargeState, RefundState)
 
     def __init__(self, tenant: str, rules: Rules) -> None:
@@ -53,13 +59,14 @@ class RefundExceedsCharge(Detector):
         if not charge:
             return
         account = self._accounts.get(charge)
-        if account is None and isinstance(fact, ChargeState) and not fact.refunded:
+        if account is None and isinstance(fact, ChargeState) and not (fact.refunded or fact.released):
             self._charged.put(charge, fact.amount, now)
             return
         account = account or Account(self._charged.get(charge) or 0)
         if isinstance(fact, ChargeState):
             account.amount = max(account.amount, fact.amount)
             account.refunded = max(account.refunded, fact.refunded)
+            account.released = max(account.released, fact.released)
             account.customer = fact.customer or account.customer
         elif not fact.counts:
             account.refunds[fact.refund] = 0  # stays known: an older state that arrives later changes nothing
@@ -67,12 +74,12 @@ class RefundExceedsCharge(Detector):
             account.refunds.setdefault(fact.refund, fact.amount)
         account.currency = account.currency or fact.currency
         self._accounts.put(charge, account, now)
-        if account.amount and account.given_back > max(account.amount, account.reported):
+        if account.amount and account.given_back > max(account.charged, account.reported):
             account.reported = account.given_back
             yield self._report(charge, account, fact)
 
     def _report(self, charge: str, account: Account, fact: Fact) -> Finding:
-        refunded, charged, currency = account.given_back, account.amount, account.currency
+        refunded, charged, currency = account.given_back, account.charged, account.currency
         excess = format_money(refunded - charged, currency)
         evidence: dict[str, Any] = {
             "observed": refunded,
