@@ -211,4 +211,4 @@ def _clear(path: Path) -> None:
             return
         except OSError as error:
             raise UserError(f"control.socket: cannot tell who owns {path}: {error.strerror}") from None
-    raise UserError(f"control.socket: another daemon answers on {path}; stop it first")
+    raise UserError(f"control.socket: another daemon answers on {path}; stop it first, or choose another path")
