@@ -130,16 +130,7 @@ class RiskDesk(DeskReader):
         counts = Counter((intent.strategy, verdict.rule) for intent, verdict in news)
         for (strategy, rule), (intent, verdict) in newest.items():
             if rule not in UNREMARKABLE:
-                self._alarm(
-                    Alarm(
-                        "risk_refusals",
-                        strategy,
-                        f"{strategy} may not enter {intent.symbol}: {verdict.numbers}",
-                        SEVERITIES.get(rule, Severity.INFO),
-                        first=f"Is the limit what you want ({rule}, under trading.risk)? Exits are never refused.",
-                        evidence={"rule": rule, "numbers": verdict.numbers, "refused": counts[strategy, rule]},
-                    )
-                )
+                self._alarm(refused(strategy, intent.symbol, rule, verdict.numbers, counts[strategy, rule]))
 
     def _kill_alarm(self, who: str) -> Alarm:
         book = self.book
@@ -159,3 +150,15 @@ class RiskDesk(DeskReader):
             | ({} if who else {"peak": round(book.peak, 2)}),
             quiet_s=UNTIL_RESOLVED_S,
         )
+
+
+def refused(strategy: str, symbol: str, rule: str, numbers: str, count: int) -> Alarm:
+    """What people hear of `count` entries that a rule kept from going out, by the newest of them."""
+    return Alarm(
+        "risk_refusals",
+        strategy,
+        f"{strategy} may not enter {symbol}: {numbers}",
+        SEVERITIES.get(rule, Severity.INFO),
+        first=f"Is the limit what you want ({rule}, under trading.risk)? Exits are never refused.",
+        evidence={"rule": rule, "numbers": numbers, "refused": count},
+    )

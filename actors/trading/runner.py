@@ -1,24 +1,26 @@
 """One strategy as an actor: its state is in the log's keeping, its wishes are committed before anyone acts on them."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 from anyio.lowlevel import checkpoint
 
-from actors.kernel.clock import Clock
+from actors.kernel.clock import SECOND, Clock
 from actors.kernel.frozen import frozen
 from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
 from actors.store.desk_records import DeskEntry, DeskKind, NewDeskEntry, Parts
 from actors.store.protocol import Store
 from actors.store.records import Severity
 from actors.trading import trader_state
-from actors.trading.journal import KINDS, encode
+from actors.trading.journal import KINDS, decode, encode
 from actors.trading.quotes import QuoteBoard
 from actors.trading.reader import PAGE, DeskReader
+from actors.trading.risk import NEWS_S, refused
 from actors.trading.trader import Trader
 from actors.trading.wishes import Wishes
-from actors.trading.words import WarmedUp
+from actors.trading.words import Passed, WarmedUp
 
 log = structlog.get_logger()
 
@@ -59,6 +61,7 @@ class Runner(DeskReader):
         self._session_open = session_open
         self._alarm = alarm
         self._book_is_free = book_is_free
+        self._missed: list[Passed] = []  # of which people were not told
         self._told_failure: str | None = None  # None: nothing was told in this life
         self._cold = False
         self._wishes = Wishes(self.trader, board, session_open)
@@ -83,6 +86,10 @@ class Runner(DeskReader):
     def fold(self, entry: DeskEntry) -> None:
         """As `DeskReader`."""
         self.trader.fold(entry)
+        if entry.kind == KINDS[Passed] and not self.trader.ignores(entry):
+            passed = decode(entry)
+            if isinstance(passed, Passed) and passed.rule and passed.at > self.clock.now() - NEWS_S * SECOND:
+                self._missed.append(passed)
 
     def ignores(self, entries: Sequence[DeskEntry]) -> bool:
         """As `DeskReader`: most commits are what other strategies say."""
@@ -97,7 +104,11 @@ class Runner(DeskReader):
         return self._wishes.due(self.clock.now())
 
     async def settled(self) -> None:
-        """Tell people what their strategy did."""
+        """Tell people what their strategy did, and what it could not."""
+        missed, self._missed = self._missed, []
+        counts = Counter(one.rule for one in missed)
+        for one in {one.rule: one for one in missed}.values():
+            self._alarm(refused(self.trader.name, one.symbol, one.rule, one.why, counts[one.rule]))
         failure = self.trader.failure
         if failure == self._told_failure:
             return

@@ -111,6 +111,8 @@ class Trader:
         self.record = Record(self.timeframe)
         self.quality = Quality()
         self.wanted: dict[str, Wanted] = {}
+        self.missed: dict[str, Wanted] = {}
+        """What the newest bar found still wanted: its open is over."""
         self.exits = NO_EXITS
         """Of the newest decisions: what a position that is opened now is protected by."""
         self.flat_by_session = False
@@ -147,7 +149,9 @@ class Trader:
                 if intent.purpose is Purpose.ENTER:
                     self.wanted.pop(intent.symbol, None)
             case Passed() as passed:
-                self.wanted.pop(passed.symbol, None)
+                for waiting in (self.wanted, self.missed):
+                    if passed.symbol in waiting and waiting[passed.symbol].bar_time == passed.bar_time:
+                        del waiting[passed.symbol]
             case Decided() as decided:
                 self.unsaid = [one for one in self.unsaid if one.bar_time > decided.bar_time]
             case Verdict() as verdict:
@@ -216,8 +220,8 @@ class Trader:
         decisions = self._advance(block)
         held, leaves = self._order_exits(bars, decisions)
         self._leave_the_universe(block)
-        for symbol in self.wanted.keys() & _rows(bars.symbols).keys():
-            del self.wanted[symbol]  # it had its open
+        missed = {symbol: self.wanted.pop(symbol) for symbol in self.wanted.keys() & _rows(bars.symbols).keys()}
+        self.missed = missed if at < bars.time + self.timeframe + PROMPT else {}  # else nobody was there at its open
         entries = () if decisions is None else self._entries(decisions)
         held_now = self._held_with_a_bar(bars)
         equity = self.book.mark({position.symbol: bars.close[row] / 10_000 for _, position, row in held_now})

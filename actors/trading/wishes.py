@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from actors.kernel.clock import SECOND
+from actors.trading.accounts import PRICE_UNITS
 from actors.trading.book import covers
 from actors.trading.journal import Word
 from actors.trading.ports import Protection, Quote
@@ -48,6 +49,8 @@ class Wishes:
         for symbol, position in trader.book.held:
             if (position.leaving or session_over) and self._may_try(symbol, position):
                 yield self._leave(symbol, position, at)
+        if trader.may_enter:
+            yield from (self._miss(symbol, wanted, at) for symbol, wanted in trader.missed.items())
         if session_over:
             yield from (self._pass_by(symbol, at, "the session is over") for symbol in trader.wanted)
         elif trader.wanted and trader.may_enter:
@@ -172,6 +175,21 @@ class Wishes:
 
     def _pass_by(self, symbol: str, at: int, why: str) -> Passed:
         return Passed(self._trader.name, symbol, self._trader.wanted[symbol].bar_time, at, why)
+
+    def _miss(self, symbol: str, wanted: Wanted, at: int) -> Passed:
+        """Told by the rules of risk, which never saw it."""
+        board, trader = self._board, self._trader
+        quote = board.newest(symbol)
+        rule, why = "stale_after", f"the next bar of {symbol} was over before it could be entered"
+        if symbol in board.halted:
+            rule, why = "halt", f"trading in {symbol} is halted"
+        elif not board.trusted:
+            why = "bars are missing, or the feed is silent"
+        elif quote is None or quote.time < wanted.bar_time + trader.timeframe:
+            why = f"there was no quote of {symbol} in the bar after that decision"
+        elif not quote.valid:
+            rule, why = "price_collar", f"bid {quote.bid / PRICE_UNITS} and ask {quote.ask / PRICE_UNITS}"
+        return Passed(trader.name, symbol, wanted.bar_time, at, why, rule)
 
 
 def _mid(quote: Quote) -> float:

@@ -178,13 +178,14 @@ class Decided:
 
 @frozen
 class Passed:
-    """An entry was due and is not taken, because of what `why` says."""
+    """An entry was due and is not taken, because of what `why` says; with a `rule` the backtest would have taken it."""
 
     strategy: str
     symbol: str
     bar_time: int
     at: int
     why: str
+    rule: str = ""
 
 
 @frozen

@@ -13,12 +13,12 @@ from actors.store.alarm import Alarm
 from actors.store.driver import InlineDriver
 from actors.store.store import SqliteStore
 from actors.trading import trader_state
-from actors.trading.journal import decode, encode
+from actors.trading.journal import KINDS, decode, encode
 from actors.trading.quotes import QuoteBoard
 from actors.trading.reader import desk_mailbox
 from actors.trading.runner import Runner
 from actors.trading.trader import Rules, Trader
-from actors.trading.words import Decided, Funded
+from actors.trading.words import Decided, Funded, Passed
 from strategies.bars import Bars
 from strategies.base import Strategy
 from strategies.registry import load
@@ -132,3 +132,24 @@ async def _broken_and_mended(folder: Path) -> None:
 
 def test_a_broken_strategy_is_told_with_its_line_and_a_mended_one_goes_on_with_all_its_bars(tmp_path: Path) -> None:
     run_virtual(lambda: _broken_and_mended(tmp_path))
+
+
+async def _entries_whose_open_passed(folder: Path) -> None:
+    alarms: list[Alarm] = []
+    async with running(folder, driver=InlineDriver()) as store:
+        await store.desk.append([encode(Funded("mine", 10_000, 0))])
+        async with working(store, of(20), alarms):
+            await show(store, BARS)
+        words = [decode(entry) for entry in await store.desk.read(0, 10_000, (KINDS[Passed],))]
+    passed = [word for word in words if isinstance(word, Passed)]
+    assert passed
+    told = [(one.signal, one.scope, one.title) for one in alarms if one.title]
+    why = "bars are missing, or the feed is silent"
+    assert told[0] == ("risk_refusals", "mine", f"mine may not enter {passed[0].symbol}: {why}")
+    assert {alarm.evidence["rule"] for alarm in alarms if alarm.title} == {"stale_after"}
+    assert sum(alarm.evidence["refused"] for alarm in alarms if alarm.title) == len(passed)
+
+
+def test_an_entry_whose_open_passed_is_told_as_what_risk_refuses(tmp_path: Path) -> None:
+    """Here nobody trusts the board."""
+    run_virtual(lambda: _entries_whose_open_passed(tmp_path))

@@ -190,6 +190,26 @@ def test_an_entry_is_sized_by_the_equity_of_the_last_close_and_needs_a_quote_of_
     assert (entry.budget, entry.mid, entry.bar_time) == (5_000, 101, OPEN)
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "rule", "why"),
+    [
+        (None, None, "stale_after", "there was no quote of A in the bar after that decision"),
+        (100, 0, "price_collar", "bid 100.0 and ask 0.0"),
+    ],
+)
+def test_an_entry_whose_open_passes_without_a_valid_quote_is_told_once_with_rule_and_numbers(
+    bid: float | None, ask: float | None, rule: str, why: str
+) -> None:
+    desk = Desk()
+    desk.minute({"A": 100})
+    if bid is not None and ask is not None:
+        desk.board.show(Quote("A", desk.now, units(bid), units(ask)))
+    said = [word for word in desk.minute({"A": 100}) if isinstance(word, Passed)]
+    assert [(one.symbol, one.bar_time, one.rule, one.why) for one in said] == [("A", OPEN, rule, why)]
+    assert desk.trader.wanted["A"].bar_time == OPEN + MINUTE  # decided anew, and not passed by
+    assert desk.speaks() == []
+
+
 def test_nobody_enters_while_the_feed_is_not_trusted_or_the_symbol_is_halted() -> None:
     desk = Desk()
     desk.minute({"A": 100})
