@@ -1,7 +1,9 @@
 """The demo: the real daemon, a simulated shop that posts to it over HTTP, an exchange, and clocks that run ahead."""
 
 import json
+import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -58,6 +60,11 @@ def _settings(folder: Path, port: int) -> Settings:
     )
 
 
+def _program() -> str:
+    """How to call us where we were started: by name, or in the environment that `make demo` made."""
+    return "nightdesk" if shutil.which("nightdesk") else os.path.relpath(Path(sys.executable).with_name("nightdesk"))
+
+
 class Story:
     """One run of the demo, and what is left of it to tell at the end."""
 
@@ -89,7 +96,9 @@ class Story:
             self._say(
                 f"nightdesk listens on {host}:{port}; one second here is {self._speed / 60:g} minutes in the shop.\n"
                 f"Ten strategies trade made-up prices; a trading day takes at least {desk.day_s:.1f} s.\n"
-                f"Ask it, in another terminal: nightdesk status --socket {settings.control.socket}\n"
+                "Ask it, in another terminal:\n"
+                f"  export NIGHTDESK_CONTROL__SOCKET={settings.control.socket}\n"
+                f"  {_program()} status\n"
             )
             with anyio.move_on_after(seconds) as self._shopping:
                 await shop.run()

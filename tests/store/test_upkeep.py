@@ -15,6 +15,7 @@ from actors.store.records import Delivery, Snapshot, State
 from actors.store.store import SqliteStore
 from actors.store.upkeep import restore
 from config.errors import BadInput, UserError
+from tests.patience import PATIENCE_S
 from tests.store.running import NOON, event, found, incident, notification, running, tick
 
 HOUR = 3_600_000_000
@@ -256,7 +257,7 @@ async def test_the_wal_is_emptied_when_nothing_is_written_for_a_while(
     monkeypatch.setattr(store_module, "IDLE_S", 0.01)
     async with running(tmp_path) as store:
         await store.append(event("evt_1"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while (await store.status()).wal_bytes:
                 pass
 
