@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         with handing_over(store, arguments.store):
             told = anyio.run(_fetch, trading, store, timeframe, symbols, _days(arguments.period))
     except Refused as error:
-        raise BadInput(f"Alpaca refuses: {error}") from error
+        raise BadInput(f"Alpaca refuses: {error}; check trading.key_id, secret_key and feed") from error
     except Unreachable as error:
         raise UserError(f"{error}; what has come is kept, and the same command goes on from there") from error
     if arguments.json:

@@ -93,7 +93,7 @@ def test_wrong_keys_and_missing_keys_are_one_line(tmp_path: Path, exchange: Exch
     code, said = nightdesk("fetch-bars", "--config", config(tmp_path, exchange, secret_key="hush"))
     assert (code, len(said)) == (2, 1)
     assert "Alpaca refuses" in said[0]
-    assert "request is not authorized" in said[0]
+    assert "request is not authorized; check trading.key_id" in said[0]
     assert "hush" not in said[0]
     code, said = nightdesk("fetch-bars", "--config", config(tmp_path, exchange, key_id=None))
     assert (code, len(said)) == (2, 1)
