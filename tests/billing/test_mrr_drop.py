@@ -1,5 +1,6 @@
 from actors.store.records import Severity
 from tests.billing.night import Night
+from tests.billing.stripe_events import START, Event
 from tests.billing.subscribers import DAY, ended, subscribed
 
 NOW = 40 * DAY
@@ -121,6 +122,44 @@ def test_after_an_absence_who_left_is_compared_with_all_who_stayed_whoever_is_to
         found = {one.signal: one.title for one in night.incidents() if one.scope == "account"}
         assert found["mrr_drop"].startswith("MRR down 20% in 24 h, from $300.00 to $240.00")
         assert found["churn_spike"].startswith("2 of 10 subscriptions ended")
+
+
+def left(at: int, number: int) -> Event:
+    """Of whoever began three days before START."""
+    return ended(at, number, start_date=START - 3 * DAY + number)
+
+
+def test_at_first_contact_who_leaves_just_now_is_compared_with_those_who_are_told_of_after_him() -> None:
+    told = [*(subscribed(-3 * DAY + number, number) for number in range(10)), left(0, 1), left(60, 2)]
+    for order in (told[::-1], told[10:] + told[:10], told[5:] + told[:5]):
+        night = Night(revenue_drop_percent=20, churn_rate_daily=0.2)
+        night.deliver(*order, at=65)
+        night.pass_minutes(4)
+        found = {one.signal: one.title for one in night.incidents() if one.scope == "account"}
+        assert found["mrr_drop"].startswith("MRR down 20% in 24 h, from $300.00 to $240.00")
+        assert found["churn_spike"].startswith("2 of 10 subscriptions ended")
+
+
+def test_at_first_contact_what_is_less_than_the_owners_threshold_is_never_told() -> None:
+    told = [*(subscribed(-3 * DAY + number, number) for number in range(10)), left(0, 1), left(60, 2)]
+    for order in (told[::-1], told[10:] + told[:10], told[5:] + told[:5]):
+        night = Night(revenue_drop_percent=30, churn_rate_daily=0.25)
+        night.deliver(*order, at=65)
+        night.pass_minutes(5)
+        assert night.incidents("mrr_drop") == night.incidents("churn_spike") == []
+
+
+def test_what_fell_is_told_at_once_where_those_who_stay_were_told_of_before_however_late_they_came() -> None:
+    night = Night(revenue_drop_percent=30, churn_rate_daily=0.25)
+    night.deliver(*(subscribed(-3 * DAY + number, number) for number in range(10)), at=65)
+    night.deliver(left(0, 1), left(30, 2), left(60, 3), at=65)
+    assert {one.signal for one in night.incidents()} >= {"mrr_drop", "churn_spike"}
+
+
+def test_those_who_leave_one_by_one_and_were_not_known_are_told_of_within_minutes() -> None:
+    night = Night(revenue_drop_percent=30)
+    night.deliver(*(left(60 * minute, minute) for minute in range(5)))
+    assert night.incidents("mrr_drop")
 
 
 def test_yesterdays_losses_delivered_late_count_where_they_belong() -> None:

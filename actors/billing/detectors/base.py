@@ -121,7 +121,8 @@ class Heard(NamedTuple):
 class PatientDetector(LedgerDetector):
     """One that compares the ledger with a day ago; what comes late is compared when it has all come.
 
-    After an absence things are told in any order: who left may be heard of before those who stay.
+    After an absence things are told in any order: who left may be heard of before those who stay. At first contact
+    nobody is known yet: for an hour, who leaves just now waits too if he is a stranger, or what waits came in disorder.
     """
 
     LATE: ClassVar = 1800 * SECOND
@@ -132,16 +133,26 @@ class PatientDetector(LedgerDetector):
         super().__init__(tenant, rules)
         self._late: dict[str, Heard] = {}  # the newest by currency
         self._since = 0  # log time
+        self._met = 0  # log time of the first
+        self._newest = 0  # event time, of all so far
+        self._mixed = False  # what waits did not come in order
 
     def observe(self, fact: SubscriptionState, now: int) -> Iterable[Finding]:
         """Compare at once, or when nothing has come late for two minutes, or for an hour."""
-        if fact.at >= now - self.LATE:
+        self._met = self._met or now
+        earlier, self._newest = fact.at < self._newest, max(fact.at, self._newest)
+        late = fact.at < now - self.LATE
+        if not late and (now > self._met + self.WAIT_MAX or not self._too_early(fact, now)):
             return self.compare(fact, now)
+        self._mixed |= earlier
         if not self._late:
             self._since = now
         self._late[fact.currency] = Heard(fact.at, fact.event, fact.subscription, fact.currency)
-        self.due = min(now + self.WAIT, self._since + self.WAIT_MAX)
+        self.due = min(now + self.WAIT, self._since + self.WAIT_MAX if late else self.due)
         return ()
+
+    def _too_early(self, fact: SubscriptionState, now: int) -> bool:
+        return self._mixed or not all(map(self.ledger.knew, self.ledger.changes(fact.subscription, now)))
 
     @abstractmethod
     def compare(self, fact: SubscriptionState | Heard, now: int) -> Iterable[Finding]:
@@ -149,17 +160,17 @@ class PatientDetector(LedgerDetector):
 
     def tick(self, now: int) -> Iterator[Finding]:
         """Compare after what came late."""
-        late, self._late, self.due = self._late, {}, NEVER
+        late, self._late, self._mixed, self.due = self._late, {}, False, NEVER
         for heard in late.values():
             yield from self.compare(heard, now)
 
     def save(self) -> Any:
-        """What came late and waits."""
-        return [self.due, self._since, list(self._late.values())]
+        """What came late and waits, and how it all began."""
+        return [self.due, self._since, list(self._late.values()), self._met, self._newest, self._mixed]
 
     def load(self, state: Any) -> None:
         """What `save` gave."""
-        self.due, self._since, late = state
+        self.due, self._since, late, self._met, self._newest, self._mixed = state
         self._late = {heard.currency: heard for heard in (Heard(*one) for one in late)}
 
 

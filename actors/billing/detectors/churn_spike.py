@@ -30,7 +30,7 @@ class ChurnSpike(PatientDetector):
     """
 
     signal = "churn_spike"
-    version = 3
+    version = 4
     reads: ClassVar = (SubscriptionState,)
 
     def __init__(self, tenant: str, rules: Rules) -> None:

@@ -43,7 +43,7 @@ class MrrDrop(PatientDetector):
     """
 
     signal = "mrr_drop"
-    version = 2
+    version = 3
     reads: ClassVar = (SubscriptionState,)
 
     def compare(self, fact: SubscriptionState | Heard, now: int) -> Iterator[Finding]:
