@@ -1,6 +1,6 @@
 """Every night the day's bars go through the lab, and what it decides is compared with what was decided live."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, time, timedelta
 from typing import Never
 
@@ -10,15 +10,15 @@ from anyio.lowlevel import checkpoint
 from actors.kernel.actor import Actor
 from actors.kernel.clock import SECOND, Clock
 from actors.store.alarm import UNTIL_RESOLVED_S, Alarm
-from actors.store.desk_records import DeskKind, Parts
+from actors.store.desk_records import BarBlock, DeskEntry, DeskKind, Parts
 from actors.store.protocol import Store, StoreUnavailable
 from actors.store.records import Severity
 from actors.trading.journal import KINDS
-from actors.trading.parity import Difference, Night, Replay
+from actors.trading.parity import NEVER, Difference, Night, Replay
 from actors.trading.trader_state import pack_states, unpack_states
 from actors.trading.words import Decided, WarmedUp
 from strategies.lanes import StateMismatch
-from strategies.sessions import NEW_YORK
+from strategies.sessions import NEW_YORK, session_of
 
 log = structlog.get_logger()
 
@@ -74,25 +74,49 @@ class Parity(Actor[Never]):
         if position < mark.cursor:
             log.warning("parity_from_the_beginning", reason="a strategy is new, or of other code or parameters")
         found: list[Difference] = []
-        kinds = (DeskKind.BLOCK, KINDS[WarmedUp], KINDS[Decided])
-        last = await self._store.desk.last_seq()
-        while entries := await self._store.desk.read(position, PAGE, kinds):
-            for entry in entries:
-                for differences in night.fold(entry):
-                    found += differences
-                    await checkpoint()
-            await checkpoint()
-            position = entries[-1].seq
+        until = max(await self._over_until(position), mark.cursor)
+        async for entry in self._entries(position, until, (DeskKind.BLOCK, KINDS[WarmedUp], KINDS[Decided])):
+            for differences in night.fold(entry):
+                found += differences
+                await checkpoint()
         for differences in night.finish():
             found += differences
             await checkpoint()
-        seq = max(last, position, mark.cursor)
         parts = {**dict.fromkeys(mark.parts, GONE), **_parts(night.replays)}
-        await self._store.desk.append([], cursor=(READER, seq), parts=parts)
+        await self._store.desk.append([], cursor=(READER, until), parts=parts)
         for replay in night.replays:
             self._tell(replay.name, [one for one in found if one.strategy == replay.name])
         log.info("parity", strategies=len(night.replays), differences=len(found))
         return found
+
+    async def _over_until(self, position: int) -> int:
+        """How far the log is of days that are over.
+
+        A day whose last bars are not in it yet, for the market did not answer or a new session has begun, waits for
+        another night: the lab would take what there is of its last bar for the whole of it.
+        """
+        until = await self._store.desk.last_seq()
+        newest, date, begins, over = NEVER, None, 0, True
+        async for entry in self._entries(position, until, (DeskKind.BLOCK,)):
+            block = entry.data
+            # Bars of the past that a strategy is shown come in between, and are older.
+            if isinstance(block, BarBlock) and block.timeframe == self._base and block.time > newest:
+                newest = block.time
+                dates, _, closes = session_of(newest, self._base)
+                if dates[0] != date:
+                    date, begins = dates[0], entry.seq
+                over = newest + self._base >= closes[0]
+        return until if over else begins - 1
+
+    async def _entries(self, after: int, until: int, kinds: Sequence[int]) -> AsyncIterator[DeskEntry]:
+        """After the one seq, and up to the other."""
+        while entries := await self._store.desk.read(after, PAGE, kinds):
+            for entry in entries:
+                if entry.seq > until:
+                    return
+                yield entry
+            after = entries[-1].seq
+            await checkpoint()
 
     async def _from_the_beginning(self) -> Night:
         replays = self._make()

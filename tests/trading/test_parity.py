@@ -190,6 +190,29 @@ async def test_every_night_goes_on_from_the_night_before_and_tells_what_it_found
     assert ": entry: none live, score " in (alarms[1].title or "")
 
 
+@pytest.mark.parametrize("behind", [0, 40])
+async def test_a_day_that_is_not_over_in_the_log_is_compared_the_night_after(
+    tmp_path: Path, bars: Bars, behind: int
+) -> None:
+    """Its last bars come late, or it has only begun. What there is of a slot of two hours is not the slot."""
+    log = log_of(trader("bollinger_reversion", bars), blocks_of(bars))
+    last = next(time for time in sorted(_last_of_days(bars)) if time > bars.times[800]) - behind * bars.timeframe
+    missing = next(n for n, entry in enumerate(log) if isinstance(entry.data, BarBlock) and entry.data.time == last)
+    place = max(n for n, entry in enumerate(log[:missing]) if entry.kind == KINDS[Decided])
+    said = decode(log[place])
+    assert isinstance(said, Decided)
+    log[place] = replace(log[place], data=encode(replace(said, enter=(*said.enter, ("FORGED", 0.5)))).data)
+    nights = []
+    async with running(tmp_path) as store:
+        parity = Parity(
+            lambda: [replay("bollinger_reversion", bars)], bars.timeframe, store, ScaledClock(0), lambda _: None
+        )
+        for entries in (log[:missing], log[missing:]):
+            await store.desk.append([NewDeskEntry(one.kind, one.at, one.data) for one in entries])
+            nights.append(await parity.compare())
+    assert [[(one.bar_time, one.symbol) for one in found] for found in nights] == [[], [(said.bar_time, "FORGED")]]
+
+
 async def test_who_was_away_for_a_night_is_shown_what_it_has_missed(tmp_path: Path, bars: Bars) -> None:
     """Its averages are those of all bars, the ones of that night included."""
     log = log_of(trader("bollinger_reversion", bars), blocks_of(bars))
