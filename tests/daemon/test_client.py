@@ -68,7 +68,7 @@ def answering(path: Path, *head: str, body: bytes = b"{}") -> Iterator[None]:
             ["ack", "inc_1"],
             ["HTTP/1.1 200 OK", "Nightdesk-Version: 9.0.0"],
             b"{}",
-            "its answer has no 'id': the daemon is of version 9.0.0",
+            "its answer has no 'state': the daemon is of version 9.0.0",
         ),
     ],
 )
