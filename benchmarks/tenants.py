@@ -85,7 +85,7 @@ def lived(days: int, now: int) -> Life:
 def of_tenant(name: str, part: Part, now: int) -> Part:
     """As it would be for a tenant of this name: each has a minute of its own for its hourly looks."""
     named, version, state = part
-    rounds = {signal: next_round(f"{name} {signal}", now) for signal in ("renewals_missing", "silent_lapse")}
+    rounds = {signal: next_round(name, signal, now) for signal in ("renewals_missing", "silent_lapse")}
     if named in rounds:
         state = packed([rounds[named], unpacked(state)[1]])
     elif named == "due":

@@ -25,6 +25,7 @@ from actors.store.premises import DATABASE
 from actors.store.records import DAEMON, Committed, Delivery, Incident, Kind, NewEntry
 from actors.store.store import SqliteStore
 from tests.billing.stripe_events import START, Event, charge
+from tests.kernel.stage import supervised
 from tests.simulation.loop import run_virtual
 from tests.store.running import notification
 
@@ -58,12 +59,8 @@ class House:
     async def alive(self, actor: Callable[[], Actor[Any]], mailbox: Mailbox[Any] | None = None) -> AsyncIterator[None]:
         """One life of an actor under supervision."""
         tree = supervisor("test", Strategy.ONE_FOR_ONE, child("actor", actor, mailbox=mailbox or drop_oldest(16)))
-        tender = Supervisor(tree, clock=self.clock, rng=chance(7))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(tender.run)
-            await tender.ready.wait()
+        async with supervised(Supervisor(tree, clock=self.clock, rng=chance(7))):
             yield
-            tender.stop()
 
     @asynccontextmanager
     async def scoring(self, mailbox: Mailbox[Committed] | None = None) -> AsyncIterator[None]:

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import anyio
-
 from actors.alerts.incidents import IncidentBook
 from actors.alerts.routing import Routing
 from actors.billing.digest import Digest
@@ -23,6 +21,7 @@ from actors.store.driver import InlineDriver
 from actors.store.records import Kind, NewEntry, Notification
 from actors.store.store import SqliteStore
 from tests.billing.stripe_events import START, Event, charge
+from tests.kernel.stage import supervised
 
 HOUR, DAY = 3600, 86_400
 MIDNIGHT = int(datetime(2026, 5, 29, tzinfo=UTC).timestamp())  # a Friday, a few hours after START
@@ -69,12 +68,8 @@ class Town:
             child("ticker", lambda: Ticker(store, self.clock)),
             child("digest", digest),
         )
-        tenders = Supervisor(tree, clock=self.clock, rng=chance(1))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(tenders.run)
-            await tenders.ready.wait()
+        async with supervised(Supervisor(tree, clock=self.clock, rng=chance(1))):
             yield
-            tenders.stop()
 
     async def until(self, seconds: float) -> None:
         """Seconds after MIDNIGHT."""

@@ -67,6 +67,16 @@ class Stage:
 
 
 @asynccontextmanager
+async def supervised(supervisor: Supervisor) -> AsyncIterator[None]:
+    """Its tree is ready until the block ends; then it is stopped."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await supervisor.ready.wait()
+        yield
+        supervisor.stop()
+
+
+@asynccontextmanager
 async def staged(
     tree: Branch,
     *,

@@ -14,7 +14,7 @@ from actors.kernel.mailbox import block
 from actors.kernel.supervisor import Supervisor
 from actors.kernel.tree import Quarantined, State, Strategy, child, supervisor
 from actors.kernel.watchdog import Quarantine, Watchdog
-from tests.kernel.stage import Script, staged
+from tests.kernel.stage import Script, staged, supervised
 from tests.patience import PATIENCE_S
 
 
@@ -52,9 +52,7 @@ def test_a_spinning_actor_is_named_while_it_spins_and_released_when_it_recovers(
             rng=chance(0),
             quarantine=quarantine,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(running.run())
-            await running.ready.wait()
+        async with supervised(running):
             with Watchdog(quarantine, {"spinner", "calm"}, blocked_s=0.05):
                 onlooker = threading.Thread(target=look)
                 onlooker.start()
@@ -62,7 +60,6 @@ def test_a_spinning_actor_is_named_while_it_spins_and_released_when_it_recovers(
                 onlooker.join()
                 while quarantine.names():
                     await io_sleep(0.005)
-            running.stop()
 
     with real_loop() as runner:
         runner.run(story())
@@ -85,12 +82,9 @@ def test_a_loop_that_does_not_come_back_is_given_up_with_its_actor_in_quarantine
             rng=chance(0),
             quarantine=quarantine,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(running.run())
-            await running.ready.wait()
+        async with supervised(running):
             with Watchdog(quarantine, {"spinner"}, blocked_s=0.02, give_up=give_up):
                 await box.ask(spin, timeout=PATIENCE_S)
-            running.stop()
 
     with real_loop() as runner:
         runner.run(story())

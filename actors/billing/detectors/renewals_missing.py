@@ -46,7 +46,7 @@ class RenewalsMissing(LedgerDetector):
         """From the first subscription on there is something to expect."""
         del fact
         if self.due == NEVER:
-            self.due = next_round(f"{self.tenant} {self.signal}", now)
+            self.due = next_round(self.tenant, self.signal, now)
         return ()
 
     def tick(self, now: int) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ class RenewalsMissing(LedgerDetector):
         if missed(self.due, now):
             self.due = now + GRACE
             return
-        self.due = next_round(f"{self.tenant} {self.signal}", now)
+        self.due = next_round(self.tenant, self.signal, now)
         now_s, enough = now // SECOND, MISSING_MIN[self.rules.sensitivity]
         due: list[Renewal] = []
         awaited: list[int] = []  # when those are late that have not come and are not late yet

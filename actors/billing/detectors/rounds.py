@@ -9,9 +9,9 @@ LATE = 300 * SECOND
 GRACE = 3 * HOUR
 
 
-def next_round(whose: str, now: int) -> int:
+def next_round(tenant: str, signal: str, now: int) -> int:
     """The next of the hourly looks; each has a minute of its own, so that no minute has them all."""
-    offset = crc32(whose.encode()) % 60 * 60 * SECOND
+    offset = crc32(f"{tenant} {signal}".encode()) % 60 * 60 * SECOND
     return ((now - offset) // HOUR + 1) * HOUR + offset
 
 

@@ -33,7 +33,7 @@ class SilentLapse(LedgerDetector):
     def observe(self, fact: SubscriptionState | InvoiceState, now: int) -> Sequence[Finding]:
         """Has it been paid since, or ended?"""
         if self.due == NEVER:
-            self.due = next_round(f"{self.tenant} {self.signal}", now)
+            self.due = next_round(self.tenant, self.signal, now)
         told = self._told.get(fact.subscription)
         if told is None or told == self.ledger.records[fact.subscription].unpaid_since:
             return ()
@@ -45,7 +45,7 @@ class SilentLapse(LedgerDetector):
         if missed(self.due, now):
             self.due = now + GRACE
             return
-        self.due = next_round(f"{self.tenant} {self.signal}", now)
+        self.due = next_round(self.tenant, self.signal, now)
         last_paid, lapsed = 0, []
         for piece in self.ledger.records.outlooks():
             last_paid = max(last_paid, *(outlook.paid for _, outlook in piece))
